@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Runs a model: executes its architecture's description on the context's
+ * backend, with the adapters of the job in place. */
+#ifndef QTK_CORE_ENGINE_H
+#define QTK_CORE_ENGINE_H
+
+#include "core/model.h"
+
+struct qtk_engine;
+struct qtk_session;
+
+/* An attached adapter, lowest first. */
+struct qtk_attached {
+  const struct qtk_adapter_ops *ops;
+  const void *options;
+};
+
+/* Weights are held (mapped where they can be) until close. With a memory limit
+ * that they would break, a block's weights are held only while it runs. */
+QTK_PUBLIC int qtk_engine_open(struct qtk_context *ctx, struct qtk_model *model,
+                               const struct qtk_attached *adapters, int n_adapters,
+                               struct qtk_engine **engine);
+QTK_PUBLIC void qtk_engine_close(struct qtk_engine *e);
+
+/* A batch: n_sequences sequences of lengths[i] new tokens each (packed one after
+ * the other), cache room of `capacity` tokens a sequence (0: no cache, each pass
+ * stands alone). */
+QTK_PUBLIC int qtk_session_new(struct qtk_engine *e, int64_t n_sequences, int64_t capacity,
+                               struct qtk_session **s);
+QTK_PUBLIC void qtk_session_free(struct qtk_session *s);
+QTK_PUBLIC uint64_t qtk_session_cache_bytes(const struct qtk_session *s);
+
+/* Runs the blocks over the next tokens of each sequence: ids packed, lengths[i] of
+ * sequence i. *hidden [T, embedding width] (after the final norm, the mix and
+ * the projection) is the session's until the next pass. */
+QTK_PUBLIC int qtk_session_forward(struct qtk_session *s, const int32_t *ids,
+                                   const int64_t *lengths, struct qtk_tensor *hidden);
+/* logits [n, V] = head of rows [row, row + n) of hidden; the memory is the caller's. */
+QTK_PUBLIC int qtk_engine_logits(struct qtk_engine *e, const struct qtk_tensor *hidden,
+                                 int64_t row, struct qtk_tensor *logits);
+/* The batch's loss by the topmost adapter with an objective, else cross-entropy, in
+ * chunks of tokens; per-token losses into loss [T] (host) unless NULL. */
+QTK_PUBLIC int qtk_session_loss(struct qtk_session *s, const struct qtk_batch *batch,
+                                const struct qtk_tensor *hidden, float *loss, double *sum,
+                                double *weight);
+
+/* The tokens of a chunk of logits that the engine computes at once. */
+#define QTK_LOGIT_CHUNK 64
+
+/* Parameters of adapter a by number, to fill them in or to read them out. */
+QTK_PUBLIC int qtk_engine_param(struct qtk_engine *e, int adapter, int i,
+                                struct qtk_param *param, struct qtk_tensor *value);
+
+#endif

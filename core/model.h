@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A model: an architecture with its parameters, and where each tensor lies.
+ *
+ * The base is a file that a format plugin (or the bundle reader) opened. On top
+ * lie replaced tensors: what stages made. Names and shapes are canonical: those
+ * of the description's canonical schema, linears [out, in], rows in the order
+ * the engine computes with, whatever the file's. */
+#ifndef QTK_CORE_MODEL_H
+#define QTK_CORE_MODEL_H
+
+#include <qtk/adapter.h>
+#include <qtk/format.h>
+#include <qtk/tensor.h>
+
+struct qtk_model;
+struct qtk_arch;
+
+struct qtk_model_tensor {
+  char *name;       /* "model.layers.3.mlp.up_proj.weight" */
+  const char *role; /* "up" */
+  int layer;        /* -1 outside the blocks */
+  int linear;       /* a linear inside a block: what a quantizer's targets default to */
+  int order;        /* calibration order within the block, from 0 */
+  int64_t rows, cols; /* vectors: cols = 1 */
+  int ndim;
+  const char *source_type;  /* the file's type name, for people */
+  struct qtk_qlayout layout; /* how it is held now: DENSE of the file's type, the file's own
+                               integers, or what a stage made; OPAQUE when only rows
+                               can be read */
+};
+
+/* Opens a model file, folder or bundle. Every tensor that the architecture needs
+ * must be there with the right shape (QTK_EINPUT names tensor, found, wanted);
+ * a folder with a configuration alone opens with `has_weights` 0. */
+QTK_PUBLIC int qtk_model_open(struct qtk_context *ctx, const char *path,
+                              struct qtk_model **model);
+QTK_PUBLIC void qtk_model_close(struct qtk_model *model);
+
+QTK_PUBLIC const char *qtk_model_path(const struct qtk_model *m);
+QTK_PUBLIC const char *qtk_model_format(const struct qtk_model *m); /* plugin name */
+QTK_PUBLIC int qtk_model_has_weights(const struct qtk_model *m);
+QTK_PUBLIC const struct qtk_arch *qtk_model_arch(const struct qtk_model *m);
+QTK_PUBLIC const struct qtk_model_info *qtk_model_info(const struct qtk_model *m);
+QTK_PUBLIC int64_t qtk_model_parameters(const struct qtk_model *m);
+/* JSON text of the tokenizer, or NULL; other texts as struct qtk_format_ops. */
+QTK_PUBLIC const char *qtk_model_tokenizer(const struct qtk_model *m);
+QTK_PUBLIC const char *qtk_model_text(const struct qtk_model *m, const char *name);
+
+/* Tensors, in canonical order: embedding, blocks, final norm, head. */
+QTK_PUBLIC int qtk_model_count(const struct qtk_model *m);
+QTK_PUBLIC const struct qtk_model_tensor *qtk_model_tensor(const struct qtk_model *m, int i);
+QTK_PUBLIC int qtk_model_find(const struct qtk_model *m, const char *name); /* -1: none */
+
+/* Rows as they are now, as floats; thread-safe. */
+QTK_PUBLIC int qtk_model_read(const struct qtk_model *m, int i, int64_t row, int64_t n,
+                              float *out, int64_t stride);
+/* The tensor as it is held, where it lies if it can be mapped, else copied into
+ * memory of the arena; counted until release. An OPAQUE view reads rows of the
+ * file through the format. */
+QTK_PUBLIC int qtk_model_hold(struct qtk_context *ctx, struct qtk_model *m, int i,
+                              struct qtk_qtensor *view);
+QTK_PUBLIC void qtk_model_release(struct qtk_context *ctx, struct qtk_model *m, int i);
+/* The file's pages of tensor i will not be needed soon. */
+QTK_PUBLIC void qtk_model_drop(struct qtk_model *m, int i);
+
+/* From now on tensor i is `view`, whose memory outlives the model. `plugin` and
+ * `options` (TOML text) say who made it. */
+QTK_PUBLIC int qtk_model_replace(struct qtk_model *m, int i, const struct qtk_qtensor *view,
+                                 const char *plugin, const char *options);
+/* Who made tensor i, or NULL. */
+QTK_PUBLIC const char *qtk_model_maker(const struct qtk_model *m, int i, const char **options);
+
+/* SHA-256 over sorted (name, encoding, shape, digest of the parts as held), 64 hex
+ * digits; `tensor_digest` the same of one tensor. Hashed in parallel. */
+QTK_PUBLIC int qtk_model_digest(struct qtk_context *ctx, struct qtk_model *m, char hex[65]);
+QTK_PUBLIC int qtk_model_tensor_digest(struct qtk_model *m, int i, char hex[65]);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Text to token ids and back, from the JSON text of a tokenizer. */
+#ifndef QTK_CORE_TOKENIZER_H
+#define QTK_CORE_TOKENIZER_H
+
+#include <qtk/base.h>
+
+struct qtk_tokenizer;
+
+/* `json` in the layout of a tokenizer.json. A pre-tokenizer {"type": "Named",
+ * "name": N} is looked up in the data files of the architecture path. Freed by
+ * qtk_tokenizer_close. QTK_EINPUT names the JSON path that is not understood. */
+QTK_PUBLIC int qtk_tokenizer_open(const char *json, struct qtk_tokenizer **t);
+QTK_PUBLIC void qtk_tokenizer_close(struct qtk_tokenizer *t);
+
+/* The same tokenizer as self-contained JSON text (no Named parts), for a bundle;
+ * the same bytes for the same tokenizer. Lives as long as t. */
+QTK_PUBLIC const char *qtk_tokenizer_json(const struct qtk_tokenizer *t);
+
+struct qtk_ids {
+  int32_t *ids;
+  size_t n, room;
+};
+QTK_PUBLIC void qtk_ids_free(struct qtk_ids *ids);
+
+/* Appends the ids of `text` [n bytes, may hold NUL]. Added tokens in the text are
+ * recognised. With `special`, what the file's post-processor puts around a text
+ * (BOS, EOS) is put around. Text of any length: the work is linear in it. */
+QTK_PUBLIC int qtk_tokenizer_encode(const struct qtk_tokenizer *t, const char *text, size_t n,
+                                    int special, struct qtk_ids *out);
+
+/* Appends the bytes of ids[0 .. n) to a malloc'ed text, ended by NUL; with
+ * `skip_special` special tokens give nothing. QTK_EINPUT for an id out of range. */
+QTK_PUBLIC int qtk_tokenizer_decode(const struct qtk_tokenizer *t, const int32_t *ids, size_t n,
+                                    int skip_special, char **text, size_t *bytes);
+
+QTK_PUBLIC int32_t qtk_tokenizer_size(const struct qtk_tokenizer *t); /* ids are below it */
+/* The id of a token by its text, or -1. */
+QTK_PUBLIC int32_t qtk_tokenizer_find(const struct qtk_tokenizer *t, const char *token);
+
+#endif
