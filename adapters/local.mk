@@ -1,0 +1,8 @@
+# Adapters: what trains. A block per plugin:
+#
+# if BUILD_ADAPTER_NAME
+# qtkplugin_LTLIBRARIES += %D%/qtk-adapter-NAME.la
+# %C%_qtk_adapter_NAME_la_SOURCES = %D%/NAME/NAME.c
+# %C%_qtk_adapter_NAME_la_LIBADD = $(PLUGIN_LIBS)
+# %C%_qtk_adapter_NAME_la_LDFLAGS = $(PLUGIN_LINK)
+# endif

@@ -1,0 +1,25 @@
+# libqtk and the program. The objects are in a convenience library of their
+# own, because white-box tests link them directly.
+noinst_LTLIBRARIES += %D%/libqtkcore.la
+%C%_libqtkcore_la_CPPFLAGS = $(CORE_CPPFLAGS)
+%C%_libqtkcore_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
+%C%_libqtkcore_la_CXXFLAGS = $(AM_CXXFLAGS) -fvisibility=hidden
+%C%_libqtkcore_la_LIBADD = $(CORE_LIBS)
+%C%_libqtkcore_la_SOURCES = \
+	%D%/version.c
+
+lib_LTLIBRARIES += %D%/libqtk.la
+%C%_libqtk_la_SOURCES =
+%C%_libqtk_la_LIBADD = %D%/libqtkcore.la
+%C%_libqtk_la_LDFLAGS = -version-info 0:0:0 -no-undefined $(QTK_ZDEFS) \
+	-Wl,--version-script=$(srcdir)/%D%/libqtk.syms
+EXTRA_%C%_libqtk_la_DEPENDENCIES = $(srcdir)/%D%/libqtk.syms
+
+# The program is a thin shell: one file per verb.
+bin_PROGRAMS += %D%/qtk
+%C%_qtk_LDADD = %D%/libqtk.la
+%C%_qtk_SOURCES = \
+	%D%/cli/main.c
+
+EXTRA_DIST += %D%/LAYERS %D%/libqtk.syms
+pkgconfig_DATA += %D%/qtk.pc

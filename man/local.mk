@@ -1,0 +1,14 @@
+# Manual pages. PAGE.pod, such as qtk-run.1.pod, makes PAGE; a tarball carries
+# the made pages, so that it needs no pod2man.
+dist_man_MANS += \
+	%D%/qtk.1
+
+EXTRA_DIST += $(dist_man_MANS:=.pod)
+MAINTAINERCLEANFILES += $(dist_man_MANS)
+
+man/%: man/%.pod
+	$(AM_V_GEN)$(MKDIR_P) man && page=$(@F) && \
+	$(POD2MAN) --utf8 --name="`echo $${page%.*} | tr a-z A-Z`" \
+	  --section="$${page##*.}" --center="qtk manual" \
+	  --release="qtk $(PACKAGE_VERSION)" --date="$(PACKAGE_VERSION)" \
+	  $< $@.tmp && mv $@.tmp $@

@@ -1,0 +1,21 @@
+# Fuzz targets. fuzz-X.c has LLVMFuzzerTestOneInput; in make check it replays
+# corpus/X with no fuzz engine; with --enable-fuzzing it is a real fuzzer. A
+# block per target (LIBS is UNIT_LIBS or BLACK_LIBS):
+#
+# FUZZERS += %D%/fuzz-X
+# %C%_fuzz_X_SOURCES = %D%/fuzz-X.c $(FUZZ_MAIN)
+# %C%_fuzz_X_LDADD = $(LIBS)
+# %C%_fuzz_X_LDFLAGS = $(FUZZ_LINK)
+FUZZERS =
+
+if ENABLE_FUZZING
+FUZZ_MAIN =
+FUZZ_LINK = -fsanitize=fuzzer
+noinst_PROGRAMS = $(FUZZERS)
+else
+FUZZ_MAIN = %D%/replay.c
+FUZZ_LINK =
+check_PROGRAMS += $(FUZZERS)
+endif
+
+EXTRA_DIST += %D%/replay.c %D%/corpus

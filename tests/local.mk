@@ -1,0 +1,66 @@
+# make check runs three sorts of tests:
+#
+# UNIT_TESTS   white box: a CMocka program, linked to the core's objects
+# BLACK_TESTS  black box: a program that prints TAP, linked to libqtk
+# SH_TESTS     scripts; exit 0 passed, 77 skipped, anything else failed
+#
+# A test is never both white and black: it would hold the core twice, with two
+# registries of plugins.
+TEST_EXTENSIONS = .sh
+AM_TESTS_ENVIRONMENT = CC='$(CC)' CXX='$(CXX)' CMOCKA_MESSAGE_OUTPUT=TAP \
+	$(SHELL) ./run env
+LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+SH_LOG_COMPILER = $(SHELL)
+
+UNIT_TESTS = \
+	%D%/unit/t-version
+
+BLACK_TESTS =
+
+SH_TESTS = \
+	%D%/cli/0001-version.sh
+
+# Run one by one by `make check-long`: what takes more than a few seconds.
+LONG_TESTS =
+
+include tests/fuzz/local.mk
+
+if !HAVE_CMOCKA
+SH_TESTS += %D%/unit/no-cmocka.sh
+endif
+
+# A program %D%/unit/t-X is made of %D%/unit/t-X.c unless it says otherwise.
+LDADD = core/libqtkcore.la $(CMOCKA_LIBS)
+UNIT_LIBS = $(LDADD)
+BLACK_LIBS = core/libqtk.la -lm
+
+if HAVE_CMOCKA
+check_PROGRAMS += $(UNIT_TESTS)
+endif
+check_PROGRAMS += $(BLACK_TESTS)
+TESTS = $(check_PROGRAMS) $(SH_TESTS)
+
+EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/cli/lib.sh %D%/unit/no-cmocka.sh
+
+# The subset that ./check.sh runs in a build with sanitizers.
+SANITIZED_TESTS = $(check_PROGRAMS) %D%/cli/0001-version.sh
+
+check-sanitized: all
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(SANITIZED_TESTS)'
+
+check-valgrind: all
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(check_PROGRAMS)' \
+	  LOG_COMPILER='$(LIBTOOL) --mode=execute valgrind -q --error-exitcode=99 --leak-check=full'
+
+check-long: all
+	@failed=0; for t in $(LONG_TESTS); do \
+	  echo "== $$t"; \
+	  $(SHELL) ./run $(SHELL) $(srcdir)/$$t; s=$$?; \
+	  case $$s in \
+	  0) ;; \
+	  77) echo "SKIP $$t" ;; \
+	  *) echo "FAIL $$t (exit $$s)"; failed=1 ;; \
+	  esac; \
+	done; exit $$failed
+
+.PHONY: check-sanitized check-valgrind check-long
