@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * This thread's error message: what the core needs beyond <qtk/base.h>. */
+#ifndef CORE_ERROR_H
+#define CORE_ERROR_H
+
+#include <qtk/base.h>
+
+/* Longer messages end in "...". */
+#define QTK_ERROR_SIZE 1024
+
+/* Sets the message to `text` as it is, to carry it from thread to thread. */
+int qtk_error_text(int code, const char *text);
+
+/* "WHAT: text of the errno value `err`". Save errno before anything else. */
+int qtk_error_errno(int code, int err, const char *fmt, ...) QTK_PRINTF(3, 4);
+
+/* "out of memory (wanted N bytes for WHAT)" and QTK_ENOMEM. */
+int qtk_error_memory(size_t bytes, const char *what);
+
+void qtk_error_clear(void);
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The log and the progress line. Lines go to one descriptor, never to standard
+ * output; until qtk_log_open nothing is written, but warnings are counted. Any
+ * thread may log. */
+#ifndef CORE_LOG_H
+#define CORE_LOG_H
+
+#include <qtk/base.h>
+
+enum qtk_log_level {
+  QTK_LOG_SILENT = 0, /* neither lines nor progress */
+  QTK_LOG_WARN = 1,   /* warnings and progress */
+  QTK_LOG_INFO = 2,
+  QTK_LOG_DEBUG = 3
+};
+
+struct qtk_log_options {
+  enum qtk_log_level level;
+  int json; /* a JSON object a line: {"event":"warning","text":"..."} */
+  int fd;   /* 2: standard error */
+};
+
+/* Whether fd is a terminal, NO_COLOR and TERM decide how lines look. */
+void qtk_log_open(const struct qtk_log_options *options);
+void qtk_log_close(void);
+
+/* Warnings since the start or qtk_log_forget. The first 100 texts are kept:
+ * text i as a copy, to be freed, or NULL past the last one kept. */
+size_t qtk_log_warnings(void);
+char *qtk_log_warning(size_t i);
+void qtk_log_forget(void);
+
+/* An error as the program shows it: "qtk: TEXT", in JSON {"event":"error",...}. */
+void qtk_log_error(const char *fmt, ...) QTK_PRINTF(1, 2);
+
+/* A line "LABEL  done/total unit  rate  remaining". On a terminal it redraws in
+ * place; elsewhere a plain line at most every few seconds; in JSON
+ * {"event":"progress","label":..,"done":..,"total":..,"unit":..,"rate":..,
+ * "remaining":..} at most twice a second. total 0: unknown. One line at a time;
+ * begin, step and end come from one thread. */
+struct qtk_progress {
+  char label[64], unit[16];
+  uint64_t done, total;
+  double started, shown; /* monotonic seconds */
+};
+
+void qtk_progress_begin(struct qtk_progress *p, const char *label, uint64_t total,
+                        const char *unit);
+/* `done` of total, not an increment. */
+void qtk_progress_step(struct qtk_progress *p, uint64_t done);
+void qtk_progress_end(struct qtk_progress *p);
+
+/* Monotonic seconds, for rates and times in reports. */
+double qtk_seconds(void);
+
+#endif
