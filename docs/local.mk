@@ -1,1 +1,5 @@
-EXTRA_DIST += %D%/HACKING.md %D%/TESTING.md
+EXTRA_DIST += \
+	%D%/ARCHITECTURE.md \
+	%D%/HACKING.md \
+	%D%/TESTING.md \
+	%D%/internals/adapters.md

@@ -18,7 +18,20 @@ UNIT_TESTS = \
 BLACK_TESTS =
 
 SH_TESTS = \
-	%D%/cli/0001-version.sh
+	%D%/cli/0001-version.sh \
+	$(LINT_TESTS)
+
+LINT_TESTS = \
+	%D%/lint/core-configure.sh \
+	%D%/lint/dist.sh \
+	%D%/lint/exports.sh \
+	%D%/lint/headers.sh \
+	%D%/lint/layers.sh \
+	%D%/lint/man.sh \
+	%D%/lint/names.sh \
+	%D%/lint/no-print.sh \
+	%D%/lint/self.sh \
+	%D%/lint/sizes.sh
 
 # Run one by one by `make check-long`: what takes more than a few seconds.
 LONG_TESTS =
@@ -40,7 +53,8 @@ endif
 check_PROGRAMS += $(BLACK_TESTS)
 TESTS = $(check_PROGRAMS) $(SH_TESTS)
 
-EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/cli/lib.sh %D%/unit/no-cmocka.sh
+EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/unit/no-cmocka.sh %D%/cli/lib.sh \
+	%D%/lint/lib.sh %D%/lint/declared.sh %D%/lint/libraries
 
 # The subset that ./check.sh runs in a build with sanitizers.
 SANITIZED_TESTS = $(check_PROGRAMS) %D%/cli/0001-version.sh
