@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * What a run holds: pool, memory budget, seed, backend. */
-#ifndef CORE_CONTEXT_H
-#define CORE_CONTEXT_H
+#ifndef QTK_CORE_CONTEXT_H
+#define QTK_CORE_CONTEXT_H
 
 #include <signal.h>
 
@@ -27,7 +27,8 @@ struct qtk_context_options {
   const volatile sig_atomic_t *stop;
 };
 
-int qtk_context_open(const struct qtk_context_options *options, struct qtk_context **ctx);
-void qtk_context_close(struct qtk_context *ctx); /* NULL is fine */
+QTK_PUBLIC int qtk_context_open(const struct qtk_context_options *options,
+                                struct qtk_context **ctx);
+QTK_PUBLIC void qtk_context_close(struct qtk_context *ctx); /* NULL is fine */
 
 #endif

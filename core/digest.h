@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * SHA-256. */
-#ifndef CORE_DIGEST_H
-#define CORE_DIGEST_H
+#ifndef QTK_CORE_DIGEST_H
+#define QTK_CORE_DIGEST_H
 
 #include <qtk/base.h>
 
@@ -14,17 +14,17 @@ struct qtk_digest {
   uint8_t block[64]; /* bytes % 64 of it are filled */
 };
 
-void qtk_digest_begin(struct qtk_digest *d);
-void qtk_digest_add(struct qtk_digest *d, const void *data, size_t n);
-void qtk_digest_end(struct qtk_digest *d, uint8_t out[QTK_DIGEST_BYTES]);
+QTK_PUBLIC void qtk_digest_begin(struct qtk_digest *d);
+QTK_PUBLIC void qtk_digest_add(struct qtk_digest *d, const void *data, size_t n);
+QTK_PUBLIC void qtk_digest_end(struct qtk_digest *d, uint8_t out[QTK_DIGEST_BYTES]);
 
-void qtk_digest_of(const void *data, size_t n, uint8_t out[QTK_DIGEST_BYTES]);
+QTK_PUBLIC void qtk_digest_of(const void *data, size_t n, uint8_t out[QTK_DIGEST_BYTES]);
 /* Of a file, without keeping its pages. */
-int qtk_digest_file(const char *path, uint8_t out[QTK_DIGEST_BYTES]);
+QTK_PUBLIC int qtk_digest_file(const char *path, uint8_t out[QTK_DIGEST_BYTES]);
 
 /* Lower-case hexadecimal, there and back; from_hex gives QTK_EINPUT for anything
  * but 64 such digits. */
-void qtk_digest_hex(const uint8_t digest[QTK_DIGEST_BYTES], char hex[QTK_DIGEST_HEX]);
-int qtk_digest_from_hex(const char *hex, uint8_t digest[QTK_DIGEST_BYTES]);
+QTK_PUBLIC void qtk_digest_hex(const uint8_t digest[QTK_DIGEST_BYTES], char hex[QTK_DIGEST_HEX]);
+QTK_PUBLIC int qtk_digest_from_hex(const char *hex, uint8_t digest[QTK_DIGEST_BYTES]);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * This thread's error message: what the core needs beyond <qtk/base.h>. */
-#ifndef CORE_ERROR_H
-#define CORE_ERROR_H
+#ifndef QTK_CORE_ERROR_H
+#define QTK_CORE_ERROR_H
 
 #include <qtk/base.h>
 
@@ -9,14 +9,14 @@
 #define QTK_ERROR_SIZE 1024
 
 /* Sets the message to `text` as it is, to carry it from thread to thread. */
-int qtk_error_text(int code, const char *text);
+QTK_PUBLIC int qtk_error_text(int code, const char *text);
 
 /* "WHAT: text of the errno value `err`". Save errno before anything else. */
-int qtk_error_errno(int code, int err, const char *fmt, ...) QTK_PRINTF(3, 4);
+QTK_PUBLIC int qtk_error_errno(int code, int err, const char *fmt, ...) QTK_PRINTF(3, 4);
 
 /* "out of memory (wanted N bytes for WHAT)" and QTK_ENOMEM. */
-int qtk_error_memory(size_t bytes, const char *what);
+QTK_PUBLIC int qtk_error_memory(size_t bytes, const char *what);
 
-void qtk_error_clear(void);
+QTK_PUBLIC void qtk_error_clear(void);
 
 #endif

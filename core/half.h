@@ -2,8 +2,8 @@
  * The 16-bit floats, inline: f16 (5 bits of exponent) and bf16 (8 bits). Exact,
  * with subnormals, infinities and nan; rounding is to nearest, ties to even.
  * Written with selects, not branches, so that loops over rows vectorize. */
-#ifndef CORE_HALF_H
-#define CORE_HALF_H
+#ifndef QTK_CORE_HALF_H
+#define QTK_CORE_HALF_H
 
 #include <string.h>
 

@@ -7,26 +7,26 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 %C%_libqtkcore_la_LIBADD = $(CORE_LIBS)
 %C%_libqtkcore_la_SOURCES = \
 	%D%/bundle.h \
-	%D%/context.h \
+	%D%/context.c %D%/context.h \
 	%D%/digest.h \
 	%D%/engine.h \
-	%D%/error.h \
+	%D%/error.c %D%/error.h \
 	%D%/fs.h \
 	%D%/half.h \
 	%D%/json.h \
-	%D%/log.h \
-	%D%/mem.h \
+	%D%/log.c %D%/log.h \
+	%D%/mem.c %D%/mem.h \
 	%D%/model.h \
 	%D%/option.h \
 	%D%/pack.h \
-	%D%/random.h \
+	%D%/random.c %D%/random.h \
 	%D%/registry.h \
-	%D%/str.h \
+	%D%/str.c %D%/str.h \
 	%D%/tensor.h \
-	%D%/thread.h \
+	%D%/thread.c %D%/thread.h \
 	%D%/tokenizer.h \
 	%D%/toml.h \
-	%D%/vec.h \
+	%D%/vec.c %D%/vec.h \
 	%D%/version.c
 
 lib_LTLIBRARIES += %D%/libqtk.la

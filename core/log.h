@@ -2,8 +2,8 @@
  * The log and the progress line. Lines go to one descriptor, never to standard
  * output; until qtk_log_open nothing is written, but warnings are counted. Any
  * thread may log. */
-#ifndef CORE_LOG_H
-#define CORE_LOG_H
+#ifndef QTK_CORE_LOG_H
+#define QTK_CORE_LOG_H
 
 #include <qtk/base.h>
 
@@ -21,17 +21,17 @@ struct qtk_log_options {
 };
 
 /* Whether fd is a terminal, NO_COLOR and TERM decide how lines look. */
-void qtk_log_open(const struct qtk_log_options *options);
-void qtk_log_close(void);
+QTK_PUBLIC void qtk_log_open(const struct qtk_log_options *options);
+QTK_PUBLIC void qtk_log_close(void);
 
 /* Warnings since the start or qtk_log_forget. The first 100 texts are kept:
  * text i as a copy, to be freed, or NULL past the last one kept. */
-size_t qtk_log_warnings(void);
-char *qtk_log_warning(size_t i);
-void qtk_log_forget(void);
+QTK_PUBLIC size_t qtk_log_warnings(void);
+QTK_PUBLIC char *qtk_log_warning(size_t i);
+QTK_PUBLIC void qtk_log_forget(void);
 
 /* An error as the program shows it: "qtk: TEXT", in JSON {"event":"error",...}. */
-void qtk_log_error(const char *fmt, ...) QTK_PRINTF(1, 2);
+QTK_PUBLIC void qtk_log_error(const char *fmt, ...) QTK_PRINTF(1, 2);
 
 /* A line "LABEL  done/total unit  rate  remaining". On a terminal it redraws in
  * place; elsewhere a plain line at most every few seconds; in JSON
@@ -44,13 +44,13 @@ struct qtk_progress {
   double started, shown; /* monotonic seconds */
 };
 
-void qtk_progress_begin(struct qtk_progress *p, const char *label, uint64_t total,
-                        const char *unit);
+QTK_PUBLIC void qtk_progress_begin(struct qtk_progress *p, const char *label, uint64_t total,
+                                   const char *unit);
 /* `done` of total, not an increment. */
-void qtk_progress_step(struct qtk_progress *p, uint64_t done);
-void qtk_progress_end(struct qtk_progress *p);
+QTK_PUBLIC void qtk_progress_step(struct qtk_progress *p, uint64_t done);
+QTK_PUBLIC void qtk_progress_end(struct qtk_progress *p);
 
 /* Monotonic seconds, for rates and times in reports. */
-double qtk_seconds(void);
+QTK_PUBLIC double qtk_seconds(void);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The memory budget of a run. qtk_alloc and qtk_free stand on it; mapped and
  * foreign memory is charged by hand. Any thread may call. */
-#ifndef CORE_MEM_H
-#define CORE_MEM_H
+#ifndef QTK_CORE_MEM_H
+#define QTK_CORE_MEM_H
 
 #include <pthread.h>
 
@@ -23,30 +23,30 @@ struct qtk_arena {
   int n_categories; /* past the last one all count as the last */
 };
 
-void qtk_arena_init(struct qtk_arena *arena, uint64_t limit);
-void qtk_arena_destroy(struct qtk_arena *arena);
+QTK_PUBLIC void qtk_arena_init(struct qtk_arena *arena, uint64_t limit);
+QTK_PUBLIC void qtk_arena_destroy(struct qtk_arena *arena);
 
 /* As qtk_alloc and qtk_free. `arena` NULL: memory that nobody counts. Blocks of
  * a MiB and more are fresh pages that cost nothing until they are touched, and
  * go back to the system when freed. */
-void *qtk_arena_alloc(struct qtk_arena *arena, size_t bytes, const char *what);
-void qtk_arena_free(struct qtk_arena *arena, void *memory);
+QTK_PUBLIC void *qtk_arena_alloc(struct qtk_arena *arena, size_t bytes, const char *what);
+QTK_PUBLIC void qtk_arena_free(struct qtk_arena *arena, void *memory);
 
 /* Counts `bytes` that something else holds; QTK_ENOMEM if they do not fit. */
-int qtk_arena_charge(struct qtk_arena *arena, uint64_t bytes, const char *what);
-void qtk_arena_release(struct qtk_arena *arena, uint64_t bytes, const char *what);
+QTK_PUBLIC int qtk_arena_charge(struct qtk_arena *arena, uint64_t bytes, const char *what);
+QTK_PUBLIC void qtk_arena_release(struct qtk_arena *arena, uint64_t bytes, const char *what);
 
 /* Bytes that still fit; UINT64_MAX without a limit. */
-uint64_t qtk_arena_room(struct qtk_arena *arena);
+QTK_PUBLIC uint64_t qtk_arena_room(struct qtk_arena *arena);
 
 /* Makes `peak` of the arena and its categories start again from what is used. */
-void qtk_arena_reset_peak(struct qtk_arena *arena);
+QTK_PUBLIC void qtk_arena_reset_peak(struct qtk_arena *arena);
 
 /* The process's peak resident bytes as the kernel counts them (VmHWM), its
  * present ones (VmRSS); 0 if the kernel does not say. */
-uint64_t qtk_peak_rss(void);
-uint64_t qtk_rss(void);
+QTK_PUBLIC uint64_t qtk_peak_rss(void);
+QTK_PUBLIC uint64_t qtk_rss(void);
 /* Lets VmHWM start again from now; 1 if the kernel did. */
-int qtk_peak_rss_reset(void);
+QTK_PUBLIC int qtk_peak_rss_reset(void);
 
 #endif

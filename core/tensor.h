@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Checked sizes, for lengths that come from files. */
-#ifndef CORE_TENSOR_H
-#define CORE_TENSOR_H
+#ifndef QTK_CORE_TENSOR_H
+#define QTK_CORE_TENSOR_H
 
 #include <qtk/tensor.h>
 
@@ -17,6 +17,6 @@ static inline int qtk_size_add(uint64_t a, uint64_t b, uint64_t *out)
 }
 
 /* The dtype of that name ("f16"), or -1. */
-int qtk_dtype_find(const char *name);
+QTK_PUBLIC int qtk_dtype_find(const char *name);
 
 #endif

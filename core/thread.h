@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The one pool of threads. qtk_parallel of <qtk/base.h> stands on it. */
-#ifndef CORE_THREAD_H
-#define CORE_THREAD_H
+#ifndef QTK_CORE_THREAD_H
+#define QTK_CORE_THREAD_H
 
 #include <qtk/base.h>
 
 struct qtk_workers;
 
 /* Cores that this process may use. */
-int qtk_cores(void);
+QTK_PUBLIC int qtk_cores(void);
 
 /* `threads` counts the caller; 0: qtk_cores (). */
-int qtk_workers_open(int threads, struct qtk_workers **workers);
-void qtk_workers_close(struct qtk_workers *workers); /* NULL is fine */
-int qtk_workers_count(const struct qtk_workers *workers);
+QTK_PUBLIC int qtk_workers_open(int threads, struct qtk_workers **workers);
+QTK_PUBLIC void qtk_workers_close(struct qtk_workers *workers); /* NULL is fine */
+QTK_PUBLIC int qtk_workers_count(const struct qtk_workers *workers);
 
 /* As qtk_parallel. After an index has failed, higher ones may be left out. NULL,
  * or a call from inside fn: one index after the other. */
-int qtk_workers_run(struct qtk_workers *workers, size_t n, int (*fn)(void *arg, size_t i),
-                    void *arg);
+QTK_PUBLIC int qtk_workers_run(struct qtk_workers *workers, size_t n,
+                               int (*fn)(void *arg, size_t i), void *arg);
 
 /* Which of the pool's threads this is: 0 (the caller) .. count - 1. For scratch
  * memory by thread; results must not depend on it. */
-int qtk_worker_index(void);
+QTK_PUBLIC int qtk_worker_index(void);
 
 #endif

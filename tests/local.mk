@@ -13,6 +13,14 @@ LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver
 SH_LOG_COMPILER = $(SHELL)
 
 UNIT_TESTS = \
+	%D%/unit/t-context \
+	%D%/unit/t-error \
+	%D%/unit/t-log \
+	%D%/unit/t-mem \
+	%D%/unit/t-random \
+	%D%/unit/t-str \
+	%D%/unit/t-thread \
+	%D%/unit/t-vec \
 	%D%/unit/t-version
 
 BLACK_TESTS =

@@ -15,7 +15,7 @@ static void version_is_the_header_s(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(version_is_the_header_s),
+      cmocka_unit_test(version_is_the_header_s),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
