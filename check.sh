@@ -23,9 +23,7 @@ build ()
   shift
   mkdir -p "$folder"
   find "$folder" -name '*.trs' -delete
-  (cd "$folder" &&
-   { test -f config.status && ./config.status --config | grep -q . &&
-     test config.status -nt ../configure || ../configure --quiet "$@"; } &&
+  (cd "$folder" && { test -f config.status || ../configure --quiet "$@"; } &&
    make -s -j"$jobs")
 }
 

@@ -3,13 +3,33 @@
 # the names that the built plugins need.
 . "${QTK_SRCDIR:-${srcdir:-.}}/tests/lint/lib.sh"
 
-calls='exit|_exit|_Exit|quick_exit|abort|assert|printf|vprintf|puts|putchar|putc|perror'
+# code FILE: its lines, numbered, without comments and texts.
+code ()
+{
+  awk '
+    {
+      out = ""
+      n = length($0)
+      for (i = 1; i <= n; i++) {
+        c = substr($0, i, 1)
+        two = substr($0, i, 2)
+        if (inside == "*") { if (two == "*/") { inside = ""; i++ } }
+        else if (inside != "") { if (c == "\\") i++; else if (c == inside) inside = "" }
+        else if (two == "//") break
+        else if (two == "/*") { inside = "*"; i++ }
+        else if (c == "\"" || c == "\047") inside = c
+        else out = out c
+      }
+      if (inside != "*") inside = ""
+      print NR ":" out
+    }' "$1"
+}
+
+calls='exit|_exit|_Exit|quick_exit|abort|assert|printf|vprintf|puts|putchar|perror'
 for file in $(sources backends formats plugins adapters templates); do
-  # The preprocessor drops comments and keeps the lines.
-  ${CC:-cc} -fpreprocessed -dD -E -P -x c "$file" 2>/dev/null |
-    sed 's/"\([^"\\]\|\\.\)*"//g' |
-    grep -n -E -e "(^|[^A-Za-z0-9_])($calls)[ \t]*\(" -e '(^|[^A-Za-z0-9_])(stdout|stderr)([^A-Za-z0-9_]|$)' |
-    sed "s|^[0-9]*:|$file: |" >>"$lint_tmp/found"
+  code "$file" |
+    grep -E -e "(^|[^A-Za-z0-9_])($calls)[ \t]*\(" -e '(^|[^A-Za-z0-9_])(stdout|stderr)([^A-Za-z0-9_]|$)' |
+    sed "s|^|$file:|" >>"$lint_tmp/found"
 done
 
 names='_?exit|_Exit|quick_exit|abort|__assert_fail|(__)?v?printf(_chk)?|puts|putchar|perror|stdout|stderr'

@@ -52,7 +52,7 @@ plant no-print plugins/planted/planted.c 'void f(void)\n{\n  fputs("", stdout);\
 
 # What must not be found.
 for allowed in 'core/planted.txt:the llama.cpp protocol' 'core/planted.txt:QTK_OPT_INT' \
-  'plugins/planted/planted.c:/* never exit(1) */ const char *x = "abort()";'; do
+  'plugins/planted/planted.c:/* no exit(1) */ char c[] = "\"abort()", d = 34; // puts("")'; do
   file=$copy/${allowed%%:*}
   mkdir -p "$(dirname "$file")"
   echo "${allowed#*:}" >"$file"
