@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Bundles (.qtk): a pax tar with a manifest of fixed length in front and tensors
- * at multiples of 64 bytes. Written under a temporary name and renamed. Read as
+ * at multiples of 512 bytes. Written under a temporary name and renamed. Read as
  * a model through a built-in format. See qtk-bundle(5). */
 #ifndef QTK_CORE_BUNDLE_H
 #define QTK_CORE_BUNDLE_H
@@ -8,63 +8,98 @@
 #include <qtk/format.h>
 #include <qtk/tensor.h>
 
-/* ---- writing ---- */
+#include "core/part.h"
 
-struct qtk_bundle_writer;
+#define QTK_BUNDLE_VERSION 1 /* of the manifest */
+#define QTK_LAYOUT_VERSION 1 /* of the tensors, as <qtk/tensor.h> lays them out */
 
-/* One member: a tensor's part ("tensors/NAME.codes") or a text ("config.json"). The
- * data is given in pieces, or points into a map. */
-struct qtk_bundle_member {
-  char *name;
-  uint64_t bytes;
-  const void *data; /* borrowed until the bundle is written */
-};
+/* ---- writing ------------------------------------------------------------------ */
 
-/* A tensor as the manifest lists it. */
-struct qtk_bundle_tensor {
+/* A text beside the tensors: "arch.toml", "config.json", ... Borrowed. */
+struct qtk_bundle_text {
   const char *name;
-  int ndim;
-  int64_t shape[QTK_MAX_DIMS];
-  struct qtk_qtensor view; /* host parts; borrowed */
-  const char *plugin, *options; /* who made it, or NULL */
+  const void *data;
+  uint64_t bytes;
 };
 
-struct qtk_bundle_manifest {
-  const char *kind;         /* "model" or "adapter" */
-  const char *model_digest; /* hex */
-  const char *base_digest;  /* adapters: what it was trained on; else NULL */
-  const char *job;          /* resolved job text without threads, limits, outputs */
-  const char *licence;      /* or NULL */
-  const char *provenance;   /* TOML table text, or NULL */
+/* What goes in. All is borrowed until the bundle is written. */
+struct qtk_bundle_contents {
+  const char *kind;        /* "model" or "adapter" */
+  const char *base_digest; /* adapters: hex digest of what it was trained on; else NULL */
+  const char *job;         /* the resolved job without threads, limits, outputs; or NULL */
+  const char *licence;     /* or NULL */
+  const char *provenance;  /* TOML text of a table, or NULL */
+
+  const struct qtk_stored *tensors; /* layouts are initialised */
+  int n_tensors;
+  const struct qtk_bundle_text *texts;
+  int n_texts;
+
+  /* NULL: all views have their places. Else tensor i gets them in *view when its
+   * turn comes, and they are given back as soon as it is written, so that memory
+   * does not grow with the bundle. Called by the caller's thread, in the order of
+   * the names. */
+  int (*hold)(void *arg, int i, struct qtk_qtensor *view);
+  void (*release)(void *arg, int i);
+  void *arg;
 };
 
-/* Writes path from tensors and texts (arch.toml, config.json, tokenizer.json,
- * results.json, job.toml, ...), members sorted, times and owners fixed. Digests are
- * computed in parallel. */
+struct qtk_bundle_result {
+  uint64_t bytes;
+  char model_digest[QTK_DIGEST_HEX]; /* of the tensors, as qtk_model_digest */
+};
+
+/* Writes the bundle at `path`: members sorted by name, times and owners fixed, hashed
+ * on the pool while they are written. QTK_EINPUT for names or shapes that cannot be
+ * stored and for a disk that is full. On an error there is no file. */
 QTK_PUBLIC int qtk_bundle_write(struct qtk_context *ctx, const char *path,
-                                const struct qtk_bundle_manifest *manifest,
-                                const struct qtk_bundle_tensor *tensors, int n_tensors,
-                                const struct qtk_bundle_member *texts, int n_texts,
-                                uint64_t *bytes);
+                                const struct qtk_bundle_contents *contents,
+                                struct qtk_bundle_result *result);
 
-/* ---- reading ---- */
+/* The bytes that a bundle of these contents will take. */
+QTK_PUBLIC int qtk_bundle_size(const struct qtk_bundle_contents *contents, uint64_t *bytes);
+
+/* ---- reading ------------------------------------------------------------------ */
 
 struct qtk_bundle;
-/* Maps a bundle; checks structure, names and the manifest's digest, not the data. */
+
+/* A member: a tensor's part or a text. */
+struct qtk_bundle_member {
+  const char *name;
+  uint64_t bytes;
+  const void *data; /* in the map; a text is ended by a zero byte */
+  uint8_t sha256[QTK_DIGEST_BYTES];
+};
+
+/* Maps a bundle and checks its structure, its names and the manifest's digest, not
+ * the members' data. QTK_EINPUT says what is wrong with it. */
 QTK_PUBLIC int qtk_bundle_open(const char *path, struct qtk_bundle **b);
-QTK_PUBLIC void qtk_bundle_close(struct qtk_bundle *b);
-/* Rehashes every member in parallel: QTK_EINPUT names the first that differs. */
+QTK_PUBLIC void qtk_bundle_close(struct qtk_bundle *b); /* NULL is fine */
+
+/* Hashes every member in parallel: QTK_EINPUT names the first, in the order of the
+ * file, that differs; so does a model digest that does not follow from them. */
 QTK_PUBLIC int qtk_bundle_verify(struct qtk_context *ctx, const struct qtk_bundle *b);
-QTK_PUBLIC int qtk_bundle_count(const struct qtk_bundle *b);
-QTK_PUBLIC int qtk_bundle_member(const struct qtk_bundle *b, int i, struct qtk_bundle_member *m,
-                                 char sha256[65]);
-/* A text member by name, or NULL. Not ended by NUL. */
-QTK_PUBLIC const char *qtk_bundle_text(const struct qtk_bundle *b, const char *name,
-                                       size_t *bytes);
+
 QTK_PUBLIC const char *qtk_bundle_kind(const struct qtk_bundle *b);
 QTK_PUBLIC const char *qtk_bundle_model_digest(const struct qtk_bundle *b);
+QTK_PUBLIC const char *qtk_bundle_base_digest(const struct qtk_bundle *b); /* or NULL */
+/* The manifest, for what has no function of its own. */
+QTK_PUBLIC const struct qtk_toml *qtk_bundle_manifest(const struct qtk_bundle *b);
 
-/* The built-in format through which a bundle is a model; schema "qtk". */
+/* Members sorted by name, without the manifest. */
+QTK_PUBLIC int qtk_bundle_member_count(const struct qtk_bundle *b);
+QTK_PUBLIC const struct qtk_bundle_member *qtk_bundle_member(const struct qtk_bundle *b, int i);
+/* A text by its name, ended by a zero byte; NULL if there is none. */
+QTK_PUBLIC const char *qtk_bundle_text(const struct qtk_bundle *b, const char *name,
+                                       uint64_t *bytes);
+
+/* Tensors sorted by name, their parts where they lie in the map. The plugin that an
+ * opaque tensor needs is looked up when its rows are read. */
+QTK_PUBLIC int qtk_bundle_tensor_count(const struct qtk_bundle *b);
+QTK_PUBLIC const struct qtk_stored *qtk_bundle_tensor(const struct qtk_bundle *b, int i);
+
+/* The built-in format "bundle" through which a bundle of kind "model" is a model: its
+ * schema is "qtk", its handle a struct qtk_bundle. text("arch") is arch.toml. */
 QTK_PUBLIC const struct qtk_plugin *qtk_bundle_format(void);
 
 #endif

@@ -16,6 +16,7 @@ struct qtk_linear {
   const char *role; /* of the architecture file: "q", "down", ... */
   int layer;        /* block, from 0 */
   int64_t rows, cols;
+  int64_t row; /* where a slice begins in the whole matrix; 0 for all of it */
 };
 
 /* What a quantizer wants to know about a linear's input. */
@@ -59,7 +60,8 @@ struct qtk_quantizer_ops {
 
   /* Required. Rounds w [linear->rows, linear->cols] (float32, contiguous, may be
    * written over) into `out`, whose memory is zeroed. With QTK_BY_ROWS the call
-   * may cover a slice: linear->rows is then the number of rows at hand.
+   * may cover a slice: linear->rows is then the number of rows at hand, and
+   * linear->row is where they begin.
    * QTK_ENUMERIC when the input is not finite or the mathematics fails. */
   int (*quantize)(struct qtk_context *ctx, const void *options, const struct qtk_linear *linear,
                   float *w, const struct qtk_calibration *calibration, struct qtk_qtensor *out,

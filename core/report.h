@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The report of a run: a JSON object that the stages fill in, and what is made of it:
+ * results.json, a table, an HTML page. See qtk-report(5). */
+#ifndef QTK_CORE_REPORT_H
+#define QTK_CORE_REPORT_H
+
+#include "core/json.h"
+
+/* A new report with the version in it; freed with json_decref. NULL with QTK_ENOMEM. */
+json_t *qtk_report_new(void);
+
+/* The resolved job as the user may feed it back, and without threads, limits and paths
+ * as results.json and the bundle hold it. */
+int qtk_report_set_job(json_t *report, const char *job, const char *portable);
+int qtk_report_set_model(json_t *report, const char *family, int64_t parameters,
+                         const char *digest);
+/* The processor's name is found out. `instructions`: the set in use, "avx2". */
+int qtk_report_set_machine(json_t *report, const char *backend, const char *instructions,
+                           int threads);
+/* Ends the report, or one stage of it, with its time and the peak of its memory. At the
+ * end of the report the log's warnings are added. */
+int qtk_report_end(json_t *report, double seconds, uint64_t peak_bytes);
+int qtk_report_end_stage(json_t *stage, double seconds, uint64_t peak_bytes);
+
+/* A new stage at the end of the report, borrowed from it; `method` may be NULL. NULL with
+ * QTK_ENOMEM set. */
+json_t *qtk_report_stage(json_t *report, const char *run, const char *method);
+
+/* ---- what stages say ------------------------------------------------------------ */
+
+/* What a number was measured on. */
+struct qtk_report_data {
+  const char *name;   /* base name of the file */
+  const char *sha256; /* hex */
+  int64_t context, windows, tokens;
+};
+
+struct qtk_report_perplexity {
+  double value, standard_error; /* of the value */
+  const double *nll_per_window; /* [data.windows] */
+  const char *protocol;
+  struct qtk_report_data data;
+};
+int qtk_report_perplexity(json_t *stage, const struct qtk_report_perplexity *p);
+
+/* Of the model to the unquantized one. */
+struct qtk_report_divergence {
+  double mean_kl, standard_error;
+  double same_top; /* share of tokens whose likeliest next token is the same */
+  const double *kl_per_window; /* [data.windows] */
+  struct qtk_report_data data;
+};
+int qtk_report_divergence(json_t *stage, const struct qtk_report_divergence *d);
+
+struct qtk_report_layer {
+  const char *name;
+  int bits;
+  int64_t group;         /* -1: one a row */
+  double relative_error; /* |w - what|^2 / |w|^2 */
+  int64_t samples;       /* calibration tokens */
+  double seconds;
+  const char *note;      /* or NULL */
+};
+/* A new object, for a unit of the state; NULL with QTK_ENOMEM set. */
+json_t *qtk_report_layer(const struct qtk_report_layer *layer);
+/* Takes the object over. */
+int qtk_report_add_layer(json_t *stage, json_t *layer);
+
+struct qtk_report_sizes {
+  uint64_t target_bytes, target_weights; /* codes, scales, zeros of the targets */
+  uint64_t total_bytes, total_weights;   /* every tensor */
+};
+int qtk_report_sizes(json_t *stage, const struct qtk_report_sizes *sizes);
+
+int qtk_report_export(json_t *stage, const char *path, uint64_t bytes,
+                      const char (*files)[256], int n_files);
+
+/* ---- what is made of it ---------------------------------------------------------- */
+
+/* The report as text; the same without machine, times, rates, memory and paths, which
+ * is the bundle's results.json. */
+QTK_PUBLIC int qtk_report_write(const json_t *report, struct qtk_str *out);
+QTK_PUBLIC int qtk_report_results(const json_t *report, struct qtk_str *out);
+
+/* A summary for people, and a page that needs nothing else. Both take a report that
+ * was read from a file, too. */
+QTK_PUBLIC int qtk_report_table(const json_t *report, struct qtk_str *out);
+QTK_PUBLIC int qtk_report_html(const json_t *report, struct qtk_str *out);
+
+#endif
