@@ -19,8 +19,11 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/model.h \
 	%D%/option.h \
 	%D%/pack.h \
+	%D%/part.h \
 	%D%/random.c %D%/random.h \
 	%D%/registry.h \
+	%D%/report.h \
+	%D%/state.h \
 	%D%/str.c %D%/str.h \
 	%D%/tensor.h \
 	%D%/thread.c %D%/thread.h \
