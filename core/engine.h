@@ -11,6 +11,7 @@ struct qtk_session;
 
 /* An attached adapter, lowest first. */
 struct qtk_attached {
+  const char *name; /* of the plugin, for messages */
   const struct qtk_adapter_ops *ops;
   const void *options;
 };
@@ -21,6 +22,8 @@ QTK_PUBLIC int qtk_engine_open(struct qtk_context *ctx, struct qtk_model *model,
                                const struct qtk_attached *adapters, int n_adapters,
                                struct qtk_engine **engine);
 QTK_PUBLIC void qtk_engine_close(struct qtk_engine *e);
+/* The unquantized model, for qtk_source_rows; borrowed. */
+QTK_PUBLIC void qtk_engine_source(struct qtk_engine *e, const struct qtk_model *source);
 
 /* A batch: n_sequences sequences of lengths[i] new tokens each (packed one after
  * the other), cache room of `capacity` tokens a sequence (0: no cache, each pass

@@ -127,10 +127,11 @@ QTK_PUBLIC int qtk_session_memory(struct qtk_context *ctx, struct qtk_session *s
 
 /* The engine's own decoder block `layer` of the model's description, with other
  * widths and the adapter's own parameters: a side network needs to know no
- * family. Its attention cache lives in the session, apart from the base's. */
+ * family. `model` is what attach was given. Its attention cache lives in the
+ * session, apart from the base's. */
 struct qtk_block;
-QTK_PUBLIC int qtk_block_new(struct qtk_context *ctx, int layer, const struct qtk_dims *dims,
-                             struct qtk_block **block);
+QTK_PUBLIC int qtk_block_new(struct qtk_context *ctx, const struct qtk_model_info *model,
+                             int layer, const struct qtk_dims *dims, struct qtk_block **block);
 QTK_PUBLIC void qtk_block_free(struct qtk_context *ctx, struct qtk_block *block);
 /* Parameter i (name, shape, fan-in for the start): 1, or 0 past the last. */
 QTK_PUBLIC int qtk_block_param(const struct qtk_block *block, int i, struct qtk_param *param,
