@@ -33,9 +33,9 @@ all ()
   test -f configure && test configure -nt configure.ac ||
     step "autoreconf" autoreconf -i || return
   step "build" build build &&
-    step "tests" make -s -C build -j"$jobs" check
+    step "tests" make -s -C build -j"$jobs" check VERBOSE=1
   step "sanitized build" build build-asan --enable-sanitize=address,undefined --without-cuda &&
-    step "sanitized tests" make -s -C build-asan -j"$jobs" check-sanitized
+    step "sanitized tests" make -s -C build-asan -j"$jobs" check-sanitized VERBOSE=1
 }
 
 all
