@@ -6,6 +6,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 %C%_libqtkcore_la_CXXFLAGS = $(AM_CXXFLAGS) -fvisibility=hidden
 %C%_libqtkcore_la_LIBADD = $(CORE_LIBS)
 %C%_libqtkcore_la_SOURCES = \
+	%D%/arch.h \
 	%D%/bundle.h \
 	%D%/context.c %D%/context.h \
 	%D%/digest.h \
