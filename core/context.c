@@ -50,6 +50,16 @@ int qtk_parallel(struct qtk_context *ctx, size_t n, int (*fn)(void *arg, size_t 
   return qtk_workers_run(ctx == NULL ? NULL : ctx->workers, n, fn, arg);
 }
 
+int qtk_pool_size(struct qtk_context *ctx)
+{
+  return qtk_workers_count(ctx == NULL ? NULL : ctx->workers);
+}
+
+int qtk_pool_index(void)
+{
+  return qtk_worker_index();
+}
+
 int qtk_check_stop(struct qtk_context *ctx)
 {
   if (ctx != NULL && ctx->stop != NULL && *ctx->stop != 0)

@@ -119,8 +119,10 @@ struct qtk_backend_ops {
   /* dw [out, in] += dyT x. */
   int (*linear_dw)(void *h, const struct qtk_tensor *dy, const struct qtk_tensor *x,
                    struct qtk_tensor *dw);
-  /* ds [out, groups] += gradient of the scales of w at its own scales: sum over
-   * tokens t and columns j of the group of dy[t, i] x[t, j] w[i, j] / s[i, group]. */
+  /* ds [out, groups] += gradient of the scales of w: sum over tokens t and columns j
+   * of the group of dy[t, i] x[t, j] u[i, j], where u is w at scales of 1: q - zero,
+   * the codebook's value, or q + min / scale (own min and scale; q if that scale is 0).
+   * Affine and codebook tensors alone. */
   int (*linear_dscale)(void *h, const struct qtk_tensor *dy, const struct qtk_tensor *x,
                        const struct qtk_qtensor *w, struct qtk_tensor *ds);
   /* y [m, n] = alpha op(a) op(b) + beta y, op(a) [m, k], op(b) [k, n]; transposed
@@ -161,7 +163,8 @@ struct qtk_backend_ops {
   int (*attention)(void *h, const struct qtk_attention *a, const struct qtk_tensor *q,
                    const struct qtk_tensor *k, const struct qtk_tensor *v,
                    struct qtk_tensor *out, struct qtk_tensor *lse);
-  /* dq, dk, dv are written. out and lse are the forward slot's results. */
+  /* dq, dk, dv are written (a row of k and v that no span holds gets 0). out and lse
+   * are the forward slot's results; k and v are f32. */
   int (*attention_backward)(void *h, const struct qtk_attention *a, const struct qtk_tensor *q,
                             const struct qtk_tensor *k, const struct qtk_tensor *v,
                             const struct qtk_tensor *out, const struct qtk_tensor *lse,
@@ -210,13 +213,16 @@ struct qtk_backend_ops {
   /* Rows rows[i] of x (host memory) to row i of y; copies and casts f32, f16, bf16. */
   int (*gather)(void *h, const struct qtk_tensor *x, const int32_t *rows, struct qtk_tensor *y);
   int (*copy)(void *h, const struct qtk_tensor *x, struct qtk_tensor *y);
-  /* Windows of `width` columns, next to each other: y [T, cols / width]. */
+  /* Windows of `width` columns, next to each other: y [T, cols / width]. In the backward
+   * slot of max the first of equals gets the gradient. */
   int (*pool)(void *h, enum qtk_pool kind, int64_t width, const struct qtk_tensor *x,
               struct qtk_tensor *y);
   int (*pool_backward)(void *h, enum qtk_pool kind, int64_t width, const struct qtk_tensor *x,
                        const struct qtk_tensor *dy, struct qtk_tensor *dx);
-  /* y = x / (1 - p) where the random bit of (seed, element) says so, else 0: the same
-   * call on dy is the backward slot. */
+  /* y = x / (1 - p) where element i = row * cols + column is kept, else 0; the same
+   * call on dy is the backward slot. Kept is i when the top 24 bits of mix (seed +
+   * (i + 1) 0x9e3779b97f4a7c15) are not below p 2^24, mix being SplitMix64's: z ^= z >> 30,
+   * z *= 0xbf58476d1ce4e5b9, z ^= z >> 27, z *= 0x94d049bb133111eb, z ^= z >> 31. */
   int (*dropout)(void *h, float p, uint64_t seed, const struct qtk_tensor *x,
                  struct qtk_tensor *y);
 
@@ -228,7 +234,7 @@ struct qtk_backend_ops {
                struct qtk_tensor *C);
   /* In place, float32 or float64 [n, n]: the triangle L with A = L LT (upper = 0), or U
    * with A = UT U (upper = 1); the other half becomes 0. QTK_ENUMERIC if A is not
-   * positive definite, without a message about minors. */
+   * positive definite. The other half of A is not read. */
   int (*cholesky)(void *h, int upper, struct qtk_tensor *a);
   /* In place: the inverse of A from its lower Cholesky triangle, both halves. */
   int (*cholesky_inverse)(void *h, struct qtk_tensor *a);

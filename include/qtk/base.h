@@ -78,6 +78,12 @@ QTK_PUBLIC void qtk_free(struct qtk_context *ctx, void *memory); /* NULL is fine
 QTK_PUBLIC int qtk_parallel(struct qtk_context *ctx, size_t n,
                             int (*fn)(void *arg, size_t i), void *arg);
 
+/* Threads of the pool, the caller of qtk_parallel counted, and which of them runs
+ * this code, 0 .. size - 1: for scratch memory by thread. Results must not depend
+ * on either. */
+QTK_PUBLIC int qtk_pool_size(struct qtk_context *ctx);
+QTK_PUBLIC int qtk_pool_index(void);
+
 /* QTK_EINTERRUPTED with a message once the user has asked to stop, else QTK_OK.
  * Slots that work for seconds call it between pieces of work. */
 QTK_PUBLIC int qtk_check_stop(struct qtk_context *ctx);

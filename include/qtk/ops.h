@@ -3,7 +3,8 @@
  * engine. Each function is the slot of the same name of struct qtk_backend_ops
  * (<qtk/backend.h>, where shapes and meaning are said); it checks shapes and
  * types first (QTK_EINTERNAL) and fails with QTK_EPLUGIN if the backend lacks
- * the operation. */
+ * the operation. Calls from several threads wait for one another where the
+ * backend asks for it. A vector [n] may be given as [1, n] too. */
 #ifndef QTK_OPS_H
 #define QTK_OPS_H
 
