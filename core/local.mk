@@ -13,20 +13,22 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/engine.h \
 	%D%/error.c %D%/error.h \
 	%D%/fs.h \
-	%D%/half.h \
+	%D%/half.c %D%/half.h \
 	%D%/json.h \
 	%D%/log.c %D%/log.h \
 	%D%/mem.c %D%/mem.h \
 	%D%/model.h \
 	%D%/option.h \
-	%D%/pack.h \
+	%D%/pack.c %D%/pack.h \
+	%D%/pack-dequantize.c \
+	%D%/pack-layout.c \
 	%D%/part.h \
 	%D%/random.c %D%/random.h \
 	%D%/registry.h \
 	%D%/report.h \
 	%D%/state.h \
 	%D%/str.c %D%/str.h \
-	%D%/tensor.h \
+	%D%/tensor.c %D%/tensor.h \
 	%D%/thread.c %D%/thread.h \
 	%D%/tokenizer.h \
 	%D%/toml.h \

@@ -14,4 +14,17 @@ QTK_PUBLIC void qtk_chunk_pack(int bits, const uint8_t codes[QTK_CHUNK], uint8_t
 QTK_PUBLIC unsigned qtk_bits_get(const uint8_t *stream, uint64_t i, int width);
 QTK_PUBLIC void qtk_bits_set(uint8_t *stream, uint64_t i, int width, unsigned value);
 
+/* The group of a column. */
+static inline int64_t qtk_group_of(const struct qtk_qtensor *t, int64_t col)
+{
+  return t->g_idx != NULL ? t->g_idx[col] : col / t->layout.group;
+}
+
+/* Writes scale_mean of double-quantized scales behind their table, where
+ * qtk_qtensor_over finds it again. To be called when such a tensor is filled. */
+QTK_PUBLIC void qtk_qtensor_seal(struct qtk_qtensor *t);
+
+/* QTK_EINPUT if a g_idx names a group that is not there. For tensors from files. */
+QTK_PUBLIC int qtk_qtensor_check(const struct qtk_qtensor *t);
+
 #endif

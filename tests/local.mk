@@ -15,10 +15,13 @@ SH_LOG_COMPILER = $(SHELL)
 UNIT_TESTS = \
 	%D%/unit/t-context \
 	%D%/unit/t-error \
+	%D%/unit/t-half \
 	%D%/unit/t-log \
 	%D%/unit/t-mem \
+	%D%/unit/t-pack \
 	%D%/unit/t-random \
 	%D%/unit/t-str \
+	%D%/unit/t-tensor \
 	%D%/unit/t-thread \
 	%D%/unit/t-vec \
 	%D%/unit/t-version

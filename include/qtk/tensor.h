@@ -92,7 +92,8 @@ struct qtk_qlayout {
   int64_t rows, cols;
   enum qtk_dtype dtype;       /* dense: type of the weights */
   int bits;                   /* affine, codebook: 2, 3, 4, 8 */
-  int64_t group;              /* columns a group; -1 or >= cols: one group a row */
+  int64_t group;              /* columns a group; -1 or >= cols: one group a row, and
+                                 then cols after qtk_qlayout_init */
   enum qtk_zero zero;         /* affine */
   int zero_bits;              /* int zeros: bits, 8 or 16; 0 means bits */
   enum qtk_dtype scale_dtype; /* f16 or f32; codebook also u8: double-quantized */
@@ -140,7 +141,9 @@ struct qtk_qtensor {
  * qtk_qtensor_block_bytes, each part at a multiple of 64. */
 QTK_PUBLIC size_t qtk_qtensor_block_bytes(const struct qtk_qlayout *layout);
 QTK_PUBLIC struct qtk_qtensor qtk_qtensor_over(const struct qtk_qlayout *layout, void *block);
-/* The view of rows [row, row + n); `row` must be a multiple of 8. */
+/* The view of rows [row, row + n); `row` must be a multiple of 8. Where no such view
+ * can be (opaque; u8 scales unless row * groups is a multiple of 256), `codes` of
+ * the result is NULL. */
 QTK_PUBLIC struct qtk_qtensor qtk_qtensor_rows(const struct qtk_qtensor *t, int64_t row, int64_t n);
 
 /* One row of codes, a byte each [cols], packed and unpacked. */
@@ -163,7 +166,8 @@ QTK_PUBLIC float qtk_scale_round_up(enum qtk_dtype dtype, float scale);
 /* Rows [row, row + n) of any encoding as floats, `stride` floats apart, with
  * `scales` ([rows, groups] f16 or f32, host memory) in place of the tensor's own
  * if not NULL; a `min` zero is then multiplied by new scale / own scale (and kept
- * where its own scale is 0). */
+ * where its own scale is 0). In float32, each operation rounded: s (q - z), or
+ * s q and then + m. */
 QTK_PUBLIC int qtk_dequantize_rows(const struct qtk_qtensor *t, const struct qtk_tensor *scales,
                                    int64_t row, int64_t n, float *out, int64_t stride);
 
