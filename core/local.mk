@@ -9,6 +9,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/arch.h \
 	%D%/bundle.h \
 	%D%/context.c %D%/context.h \
+	%D%/device.c %D%/device.h \
 	%D%/digest.h \
 	%D%/engine.h \
 	%D%/error.c %D%/error.h \
@@ -19,6 +20,12 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/mem.c %D%/mem.h \
 	%D%/model.h \
 	%D%/option.h \
+	%D%/ops.c %D%/ops.h \
+	%D%/ops-block.c \
+	%D%/ops-element.c \
+	%D%/ops-loss.c \
+	%D%/ops-product.c \
+	%D%/ops-solve.c \
 	%D%/pack.c %D%/pack.h \
 	%D%/pack-dequantize.c \
 	%D%/pack-layout.c \
