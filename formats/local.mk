@@ -6,3 +6,44 @@
 # %C%_qtk_format_NAME_la_LIBADD = $(PLUGIN_LIBS)
 # %C%_qtk_format_NAME_la_LDFLAGS = $(PLUGIN_LINK)
 # endif
+
+if BUILD_FORMAT_SAFETENSORS
+qtkplugin_LTLIBRARIES += %D%/qtk-format-safetensors.la
+%C%_qtk_format_safetensors_la_SOURCES = \
+	%D%/safetensors/file.c \
+	%D%/safetensors/header.c \
+	%D%/safetensors/layout.c \
+	%D%/safetensors/model.c \
+	%D%/safetensors/safetensors.c \
+	%D%/safetensors/safetensors.h \
+	%D%/safetensors/text.c \
+	%D%/safetensors/types.c \
+	%D%/safetensors/write.c
+%C%_qtk_format_safetensors_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
+%C%_qtk_format_safetensors_la_CFLAGS = $(AM_CFLAGS) $(VECTOR_CFLAGS)
+%C%_qtk_format_safetensors_la_LIBADD = $(PLUGIN_LIBS) $(JANSSON_LIBS)
+%C%_qtk_format_safetensors_la_LDFLAGS = $(PLUGIN_LINK)
+endif
+
+if BUILD_FORMAT_GGUF
+qtkplugin_LTLIBRARIES += %D%/qtk-format-gguf.la
+%C%_qtk_format_gguf_la_SOURCES = \
+	%D%/gguf/blocks.c \
+	%D%/gguf/config.c \
+	%D%/gguf/cursor.c \
+	%D%/gguf/gguf.c \
+	%D%/gguf/gguf.h \
+	%D%/gguf/half.h \
+	%D%/gguf/kblocks.c \
+	%D%/gguf/meta.c \
+	%D%/gguf/model.c \
+	%D%/gguf/packed.c \
+	%D%/gguf/part.c \
+	%D%/gguf/tensors.c \
+	%D%/gguf/text.c \
+	%D%/gguf/tokenizer.c \
+	%D%/gguf/types.c
+%C%_qtk_format_gguf_la_CFLAGS = $(AM_CFLAGS) $(VECTOR_CFLAGS)
+%C%_qtk_format_gguf_la_LIBADD = $(PLUGIN_LIBS)
+%C%_qtk_format_gguf_la_LDFLAGS = $(PLUGIN_LINK)
+endif

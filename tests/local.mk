@@ -26,7 +26,9 @@ UNIT_TESTS = \
 	%D%/unit/t-vec \
 	%D%/unit/t-version
 
-BLACK_TESTS =
+BLACK_TESTS = \
+	%D%/numeric/gguf-values \
+	%D%/numeric/safetensors-values
 
 SH_TESTS = \
 	%D%/cli/0001-version.sh \
@@ -58,6 +60,9 @@ LDADD = core/libqtkcore.la $(CMOCKA_LIBS)
 UNIT_LIBS = $(LDADD)
 BLACK_LIBS = core/libqtk.la -lm
 
+%C%_numeric_gguf_values_LDADD = $(BLACK_LIBS)
+%C%_numeric_safetensors_values_LDADD = $(BLACK_LIBS)
+
 if HAVE_CMOCKA
 check_PROGRAMS += $(UNIT_TESTS)
 endif
@@ -65,7 +70,8 @@ check_PROGRAMS += $(BLACK_TESTS)
 TESTS = $(check_PROGRAMS) $(SH_TESTS)
 
 EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/unit/no-cmocka.sh %D%/cli/lib.sh \
-	%D%/lint/lib.sh %D%/lint/declared.sh %D%/lint/libraries
+	%D%/lint/lib.sh %D%/lint/declared.sh %D%/lint/libraries \
+	%D%/tap.h %D%/conform/format.h %D%/conform/gguf-make.h
 
 # The subset that ./check.sh runs in a build with sanitizers.
 SANITIZED_TESTS = $(check_PROGRAMS) %D%/cli/0001-version.sh

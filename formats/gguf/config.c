@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The configuration: a JSON object of the metadata's scalars and of its short
+ * arrays of numbers, in the file's order. */
+#include "gguf.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONFIG_ARRAY_MAX 1024
+
+/* A float always has a point or an exponent, so that it stays one. JSON has no
+ * word for infinities and nan. */
+static void config_float(struct gguf_text *t, double value)
+{
+  if (!isfinite(value))
+    gguf_put(t, "null");
+  else if (value == trunc(value) && fabs(value) < 1e15)
+    gguf_put_number(t, "%.1f", value);
+  else
+    gguf_put_number(t, "%.17g", value);
+}
+
+static void config_number(struct gguf_text *t, uint32_t type, const unsigned char *value)
+{
+  if (type == GGUF_BOOL)
+    gguf_put(t, *value ? "true" : "false");
+  else if (type == GGUF_F32 || type == GGUF_F64)
+    config_float(t, gguf_value_float(type, value));
+  else if (type == GGUF_U64 && gguf_value_int(type, value) < 0)
+    config_float(t, (double)(uint64_t)gguf_value_int(type, value));
+  else
+    gguf_put_number(t, "%lld", (long long)gguf_value_int(type, value));
+}
+
+static int config_shown(const struct gguf_kv *kv)
+{
+  if (kv->type != GGUF_ARRAY)
+    return 1;
+  return kv->item != GGUF_ARRAY && kv->item != GGUF_STRING && kv->count <= CONFIG_ARRAY_MAX;
+}
+
+static int config_value(struct gguf_text *t, const struct gguf_kv *kv)
+{
+  const unsigned char *at = kv->value;
+  if (kv->type == GGUF_STRING) {
+    if (gguf_put_string(t, gguf_value_string(&at)) != 0)
+      return qtk_error(QTK_EINPUT, "key '%.*s': its text is not UTF-8", GGUF_SHOW(kv->key));
+    return QTK_OK;
+  }
+  if (kv->type != GGUF_ARRAY) {
+    config_number(t, kv->type, at);
+    return QTK_OK;
+  }
+  gguf_put(t, "[");
+  for (uint64_t i = 0; i < kv->count; i++, at += gguf_value_bytes(kv->item)) {
+    gguf_put(t, i ? "," : "");
+    config_number(t, kv->item, at);
+  }
+  gguf_put(t, "]");
+  return QTK_OK;
+}
+
+int gguf_config_make(const struct gguf_meta *meta, char **json)
+{
+  struct gguf_text t = {0};
+  int rc = QTK_OK, shown = 0;
+  gguf_put(&t, "{");
+  for (uint64_t i = 0; i < meta->n && rc == QTK_OK; i++) {
+    const struct gguf_kv *kv = &meta->kvs[i];
+    if (!config_shown(kv))
+      continue;
+    gguf_put(&t, shown++ ? ",\n" : "\n");
+    gguf_put_string(&t, kv->key); /* known to be UTF-8 */
+    gguf_put(&t, ": ");
+    rc = config_value(&t, kv);
+  }
+  gguf_put(&t, "\n}\n");
+  *json = gguf_text_end(&t);
+  if (rc) {
+    free(*json);
+    *json = NULL;
+  }
+  return rc ? rc : *json ? QTK_OK : QTK_ENOMEM;
+}

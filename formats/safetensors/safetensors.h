@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What the files of this plugin share: mapped files, their tensors, the model
+ * folder, and the writer. */
+#ifndef SAFETENSORS_H
+#define SAFETENSORS_H
+
+#define QTK_API 1
+#include <qtk/format.h>
+
+#include <pthread.h>
+
+/* Numbers are read and written in place, and the format is little endian. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "needs a little-endian machine");
+
+/* The longest header that is read, as other readers have it. */
+#define SAFETENSORS_HEADER_MAX 100000000
+
+/* ---- types (types.c) -------------------------------------------------------- */
+
+struct safetensors_type {
+  const char *name; /* "BF16" */
+  int bits;
+  int dense; /* the value can be mapped as `dtype` */
+  enum qtk_dtype dtype;
+  /* n values, at any alignment, as floats; NULL: known but not readable */
+  void (*floats)(const unsigned char *src, float *out, int64_t n);
+};
+
+const struct safetensors_type *safetensors_type_find(const char *name);
+
+/* ---- one file (file.c, header.c) ---------------------------------------------- */
+
+struct safetensors_file {
+  unsigned char *map;
+  size_t size;
+};
+
+struct safetensors_tensor {
+  char *name;
+  const struct safetensors_type *type;
+  int ndim;
+  int64_t shape[QTK_MAX_DIMS];
+  int64_t rows, cols; /* all but the last dimension, the last; a scalar is 1 x 1 */
+  uint64_t offset;    /* in the file's data */
+  uint64_t bytes;
+  const unsigned char *data;
+};
+
+struct safetensors_list {
+  struct safetensors_tensor *items;
+  size_t n, room;
+};
+
+int safetensors_file_open(struct safetensors_file *file, const char *path);
+void safetensors_file_close(struct safetensors_file *file);
+/* The pages that hold part of a tensor may go: they come back from the file. */
+void safetensors_file_drop(const struct safetensors_tensor *tensor);
+
+/* Appends the tensors of a mapped file, in the order of their data. */
+int safetensors_header_read(const struct safetensors_file *file, struct safetensors_list *list);
+void safetensors_list_free(struct safetensors_list *list);
+
+/* 1 if a text can stand in a message and name a tensor: no control characters. */
+int safetensors_plain(const char *text);
+
+/* ---- texts beside the weights (text.c) ------------------------------------------- */
+
+/* FOLDER/NAME, for free; NULL with QTK_ENOMEM set. */
+char *safetensors_path(const char *folder, const char *name);
+/* A whole text file of at most `max` bytes, for free. An absent file is QTK_OK
+ * and NULL. */
+int safetensors_text_read(const char *folder, const char *name, size_t max, char **text);
+/* The chat template; the licence that the model card's head names. */
+int safetensors_text_template(const char *folder, char **text);
+int safetensors_text_licence(const char *folder, char **text);
+
+/* ---- a model (model.c) ------------------------------------------------------------ */
+
+/* Texts are read when first asked for. */
+enum safetensors_text {
+  SAFETENSORS_TOKENIZER,
+  SAFETENSORS_GENERATION,
+  SAFETENSORS_TEMPLATE,
+  SAFETENSORS_LICENCE,
+  SAFETENSORS_TEXTS
+};
+
+struct safetensors_model {
+  char *folder; /* where the weights lie */
+  struct safetensors_file *files;
+  int n_files;
+  struct safetensors_list tensors;
+  char *config;         /* NULL: there is none */
+  pthread_mutex_t lock; /* of what follows */
+  char *texts[SAFETENSORS_TEXTS];
+  int known[SAFETENSORS_TEXTS];
+};
+
+int safetensors_model_open(const char *path, struct safetensors_model **model);
+void safetensors_model_close(struct safetensors_model *model);
+const char *safetensors_model_text(struct safetensors_model *model, enum safetensors_text which);
+
+/* ---- writing (write.c, layout.c) ---------------------------------------------------- */
+
+struct safetensors_options {
+  const char *dtype;
+  int64_t shard;
+};
+
+extern const struct qtk_option safetensors_options[];
+
+/* A file to be: tensors [first, first + n) behind `header`. */
+struct safetensors_shard {
+  char name[64];
+  int first, n;
+  char *header; /* length, JSON, blanks up to a multiple of 64 */
+  uint64_t header_bytes, bytes;
+};
+
+/* Where each tensor of an export will lie. */
+struct safetensors_layout {
+  enum qtk_dtype dtype;
+  struct safetensors_shard *shards;
+  int n_shards;
+  uint64_t bytes; /* of all tensors */
+};
+
+int safetensors_layout_make(struct safetensors_layout *layout,
+                            const struct safetensors_options *options,
+                            const struct qtk_export *model);
+void safetensors_layout_free(struct safetensors_layout *layout);
+uint64_t safetensors_layout_bytes(const struct safetensors_layout *layout,
+                                  const struct qtk_tensor_info *tensor);
+/* JSON texts, for free; NULL with an error set. */
+char *safetensors_layout_index(const struct safetensors_layout *layout,
+                               const struct qtk_export *model);
+char *safetensors_layout_config(const struct safetensors_layout *layout, const char *config);
+
+int safetensors_create(struct qtk_context *ctx, const void *options, const char *path,
+                       const struct qtk_export *model, void **w);
+int safetensors_write(void *w, int i, int64_t row, int64_t n, const float *rows,
+                      const struct qtk_qtensor *quantized);
+int safetensors_finish(void *w, struct qtk_export_result *result);
+void safetensors_abort(void *w);
+
+#endif
