@@ -43,6 +43,7 @@ struct qtk_writer {
   uint64_t dropped;
   uint8_t *buffer;
   size_t buffered;
+  int failed; /* a put failed: commit will too */
 };
 
 QTK_PUBLIC int qtk_writer_open(struct qtk_writer *w, const char *path);

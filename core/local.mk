@@ -10,10 +10,13 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/bundle.h \
 	%D%/context.c %D%/context.h \
 	%D%/device.c %D%/device.h \
-	%D%/digest.h \
+	%D%/digest-x86.c %D%/digest-x86.h \
+	%D%/digest.c %D%/digest.h \
 	%D%/engine.h \
 	%D%/error.c %D%/error.h \
-	%D%/fs.h \
+	%D%/fs.c %D%/fs.h \
+	%D%/fs-path.c \
+	%D%/fs-write.c \
 	%D%/half.c %D%/half.h \
 	%D%/json.h \
 	%D%/log.c %D%/log.h \

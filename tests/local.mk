@@ -14,7 +14,9 @@ SH_LOG_COMPILER = $(SHELL)
 
 UNIT_TESTS = \
 	%D%/unit/t-context \
+	%D%/unit/t-digest \
 	%D%/unit/t-error \
+	%D%/unit/t-fs \
 	%D%/unit/t-half \
 	%D%/unit/t-log \
 	%D%/unit/t-mem \
