@@ -29,6 +29,8 @@ UNIT_TESTS = \
 	%D%/unit/t-version
 
 BLACK_TESTS = \
+	%D%/conform/gguf \
+	%D%/conform/gguf-broken \
 	%D%/numeric/gguf-values \
 	%D%/numeric/safetensors-values
 
@@ -62,6 +64,8 @@ LDADD = core/libqtkcore.la $(CMOCKA_LIBS)
 UNIT_LIBS = $(LDADD)
 BLACK_LIBS = core/libqtk.la -lm
 
+%C%_conform_gguf_LDADD = $(BLACK_LIBS)
+%C%_conform_gguf_broken_LDADD = $(BLACK_LIBS)
 %C%_numeric_gguf_values_LDADD = $(BLACK_LIBS)
 %C%_numeric_safetensors_values_LDADD = $(BLACK_LIBS)
 

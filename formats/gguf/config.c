@@ -9,16 +9,13 @@
 
 #define CONFIG_ARRAY_MAX 1024
 
-/* A float always has a point or an exponent, so that it stays one. JSON has no
- * word for infinities and nan. */
+/* JSON has no word for infinities and nan. */
 static void config_float(struct gguf_text *t, double value)
 {
-  if (!isfinite(value))
-    gguf_put(t, "null");
-  else if (value == trunc(value) && fabs(value) < 1e15)
-    gguf_put_number(t, "%.1f", value);
+  if (isfinite(value))
+    gguf_put_real(t, 17, value);
   else
-    gguf_put_number(t, "%.17g", value);
+    gguf_put(t, "null");
 }
 
 static void config_number(struct gguf_text *t, uint32_t type, const unsigned char *value)
@@ -30,7 +27,7 @@ static void config_number(struct gguf_text *t, uint32_t type, const unsigned cha
   else if (type == GGUF_U64 && gguf_value_int(type, value) < 0)
     config_float(t, (double)(uint64_t)gguf_value_int(type, value));
   else
-    gguf_put_number(t, "%lld", (long long)gguf_value_int(type, value));
+    gguf_put_int(t, gguf_value_int(type, value));
 }
 
 static int config_shown(const struct gguf_kv *kv)

@@ -179,7 +179,9 @@ struct gguf_text {
 };
 
 void gguf_put(struct gguf_text *t, const char *text);
-void gguf_put_number(struct gguf_text *t, const char *format, ...) QTK_PRINTF(2, 3);
+void gguf_put_int(struct gguf_text *t, int64_t value);
+/* `digits` significant ones, as %g has them; whole numbers with a point. */
+void gguf_put_real(struct gguf_text *t, int digits, double value);
 /* A JSON string. 0, or -1 if it is not UTF-8. */
 int gguf_put_string(struct gguf_text *t, struct gguf_string string);
 /* The text, for free; or NULL with QTK_ENOMEM set. */

@@ -14,8 +14,10 @@ static int tensors_shape(struct gguf_cursor *c, struct gguf_tensor *t)
   uint32_t ndim = 0;
   int64_t elements = 1;
   int rc = gguf_take_u32(c, &ndim, "the number of dimensions");
-  if (rc == QTK_OK && ndim > QTK_MAX_DIMS)
-    rc = qtk_error(QTK_EINPUT, "%u dimensions: at most %d are allowed", ndim, QTK_MAX_DIMS);
+  if (rc)
+    return rc;
+  if (ndim > QTK_MAX_DIMS)
+    return qtk_error(QTK_EINPUT, "%u dimensions: at most %d are allowed", ndim, QTK_MAX_DIMS);
   t->ndim = (int)ndim;
   for (int i = t->ndim - 1; i >= 0 && rc == QTK_OK; i--) {
     uint64_t size = 0;
@@ -26,9 +28,11 @@ static int tensors_shape(struct gguf_cursor *c, struct gguf_tensor *t)
       rc = qtk_error(QTK_EINPUT, "dimension %d is %llu: from 1 up, 2^63 elements in all", i,
                      (unsigned long long)size);
   }
+  if (rc)
+    return rc;
   t->cols = t->ndim ? t->shape[t->ndim - 1] : 1;
-  t->rows = elements / (t->cols > 0 ? t->cols : 1);
-  return rc;
+  t->rows = elements / t->cols;
+  return QTK_OK;
 }
 
 static int tensors_type(struct gguf_cursor *c, struct gguf_tensor *t)

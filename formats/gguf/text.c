@@ -2,7 +2,6 @@
  * A text that grows, and JSON strings in it. */
 #include "gguf.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,17 +41,24 @@ void gguf_put(struct gguf_text *t, const char *text)
   text_bytes(t, text, strlen(text));
 }
 
-/* JSON has a point in its numbers, whatever the locale says. */
-void gguf_put_number(struct gguf_text *t, const char *format, ...)
+void gguf_put_int(struct gguf_text *t, int64_t value)
 {
-  char number[64];
-  va_list args;
-  va_start(args, format);
-  vsnprintf(number, sizeof number, format, args);
-  va_end(args);
+  char number[24];
+  snprintf(number, sizeof number, "%lld", (long long)value);
+  gguf_put(t, number);
+}
+
+/* JSON has a point in its numbers, whatever the locale says, and a number
+ * without point and exponent is read as an integer. */
+void gguf_put_real(struct gguf_text *t, int digits, double value)
+{
+  char number[40];
+  snprintf(number, sizeof number - 2, "%.*g", digits, value);
   for (char *p = number; *p; p++)
     if (!strchr("0123456789+-e", *p))
       *p = '.';
+  if (!strpbrk(number, ".e"))
+    strcat(number, ".0");
   gguf_put(t, number);
 }
 

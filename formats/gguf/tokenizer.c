@@ -40,7 +40,7 @@ static int tokenizer_put(struct tokenizer *t, struct gguf_string text, const cha
 static int tokenizer_added_one(struct tokenizer *t, uint64_t id, struct gguf_string text,
                                int special)
 {
-  gguf_put_number(&t->out, "%llu", (unsigned long long)id);
+  gguf_put_int(&t->out, (int64_t)id);
   gguf_put(&t->out, ",\"content\":");
   int rc = tokenizer_put(t, text, "token", id);
   gguf_put(&t->out, ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
@@ -113,7 +113,7 @@ static int tokenizer_entry(struct tokenizer *t, const struct tokenizer_end *end)
   gguf_put(&t->out, ":{\"id\":");
   tokenizer_put(t, end->text, "token", end->id);
   gguf_put(&t->out, ",\"ids\":[");
-  gguf_put_number(&t->out, "%llu", (unsigned long long)end->id);
+  gguf_put_int(&t->out, (int64_t)end->id);
   gguf_put(&t->out, "],\"tokens\":[");
   tokenizer_put(t, end->text, "token", end->id);
   gguf_put(&t->out, "]}");
@@ -159,7 +159,8 @@ static int tokenizer_vocab(struct tokenizer *t)
   for (uint64_t id = 0; id < t->tokens->count && rc == QTK_OK; id++) {
     gguf_put(&t->out, id ? ",\n" : "\n");
     rc = tokenizer_put(t, gguf_value_string(&at), "token", id);
-    gguf_put_number(&t->out, ":%llu", (unsigned long long)id);
+    gguf_put(&t->out, ":");
+    gguf_put_int(&t->out, (int64_t)id);
   }
   gguf_put(&t->out, "},\n");
   return rc;
@@ -245,8 +246,11 @@ static int tokenizer_pieces(struct tokenizer *t)
     if (rc == QTK_OK && !isfinite(score))
       rc = qtk_error(QTK_EINPUT, "tokenizer.ggml.scores: item %llu is not finite",
                      (unsigned long long)id);
-    gguf_put_number(&t->out, ",%.9g,", score);
-    gguf_put_number(&t->out, "%d]", tokenizer_type(t, id));
+    gguf_put(&t->out, ",");
+    gguf_put_real(&t->out, 9, score);
+    gguf_put(&t->out, ",");
+    gguf_put_int(&t->out, tokenizer_type(t, id));
+    gguf_put(&t->out, "]");
   }
   gguf_put(&t->out, "]}\n");
   return rc;
@@ -276,7 +280,8 @@ static int tokenizer_sentencepiece(struct tokenizer *t)
   if (rc == QTK_OK)
     rc = tokenizer_post(t, 1);
   gguf_put(&t->out, "\"decoder\":null,\n\"model\":{\"type\":\"SentencePiece\",\"unk_id\":");
-  gguf_put_number(&t->out, "%llu,\n", (unsigned long long)unknown);
+  gguf_put_int(&t->out, (int64_t)unknown);
+  gguf_put(&t->out, ",\n");
   if (rc == QTK_OK)
     rc = tokenizer_flag(t, "tokenizer.ggml.add_space_prefix", "\"add_space_prefix\":", 1);
   if (rc == QTK_OK)

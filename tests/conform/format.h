@@ -62,7 +62,7 @@ static inline void format_memory_set(struct format_memory *m, const void *data, 
 static inline void format_scratch(char path[4096], const char *name)
 {
   const char *build = getenv("QTK_BUILDDIR");
-  char command[4400];
+  char command[3 * 4096];
   snprintf(path, 4096, "%s/tests/scratch/%s", build ? build : ".", name);
   snprintf(command, sizeof command, "rm -rf '%s' && mkdir -p '%s'", path, path);
   if (system(command) != 0)
