@@ -1,7 +1,8 @@
 # Manual pages. PAGE.pod, such as qtk-run.1.pod, makes PAGE; a tarball carries
 # the made pages, so that it needs no pod2man.
 dist_man_MANS += \
-	%D%/qtk.1
+	%D%/qtk.1 \
+	%D%/qtk-quantizer-rtn.7
 
 EXTRA_DIST += $(dist_man_MANS:=.pod)
 MAINTAINERCLEANFILES += $(dist_man_MANS)

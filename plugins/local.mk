@@ -6,3 +6,14 @@
 # %C%_qtk_quantizer_NAME_la_LIBADD = $(PLUGIN_LIBS)
 # %C%_qtk_quantizer_NAME_la_LDFLAGS = $(PLUGIN_LINK)
 # endif
+
+if BUILD_QUANTIZER_RTN
+qtkplugin_LTLIBRARIES += %D%/qtk-quantizer-rtn.la
+# Comparisons that may trap keep the loops over lanes from becoming vector code.
+%C%_qtk_quantizer_rtn_la_CFLAGS = $(AM_CFLAGS) -fno-trapping-math -fvect-cost-model=dynamic
+%C%_qtk_quantizer_rtn_la_SOURCES = \
+	%D%/rtn/grid.c %D%/rtn/grid.h \
+	%D%/rtn/rtn.c
+%C%_qtk_quantizer_rtn_la_LIBADD = $(PLUGIN_LIBS)
+%C%_qtk_quantizer_rtn_la_LDFLAGS = $(PLUGIN_LINK)
+endif

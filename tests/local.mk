@@ -22,6 +22,7 @@ UNIT_TESTS = \
 	%D%/unit/t-mem \
 	%D%/unit/t-pack \
 	%D%/unit/t-random \
+	%D%/unit/t-rtn \
 	%D%/unit/t-str \
 	%D%/unit/t-tensor \
 	%D%/unit/t-thread \
@@ -68,6 +69,10 @@ BLACK_LIBS = core/libqtk.la -lm
 %C%_conform_gguf_broken_LDADD = $(BLACK_LIBS)
 %C%_numeric_gguf_values_LDADD = $(BLACK_LIBS)
 %C%_numeric_safetensors_values_LDADD = $(BLACK_LIBS)
+
+# The plugin itself, linked in: a plugin that is opened would bring a second core.
+%C%_unit_t_rtn_SOURCES = %D%/unit/t-rtn.c plugins/rtn/grid.c plugins/rtn/rtn.c
+%C%_unit_t_rtn_CFLAGS = $(plugins_qtk_quantizer_rtn_la_CFLAGS)
 
 if HAVE_CMOCKA
 check_PROGRAMS += $(UNIT_TESTS)

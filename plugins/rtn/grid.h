@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The grid of one group of weights: what = scale * (q - zero), q in 0 .. top. */
+#ifndef RTN_GRID_H
+#define RTN_GRID_H
+
+#include <qtk/tensor.h>
+
+/* How grids are chosen: the same for all groups of a matrix. */
+struct grid_rule {
+  int bits;
+  int symmetric;        /* zero stays at 2^(bits - 1) */
+  enum qtk_dtype dtype; /* of the scale as it is stored */
+  int search;           /* try smaller ranges too */
+  double exponent;      /* of the error that the search minimises */
+  int64_t descent;      /* rounds, at most */
+};
+
+struct grid {
+  float scale; /* a value of the rule's dtype */
+  int zero;    /* 0 .. top */
+};
+
+/* The grid of w [n]. 1, or 0 if a weight is not finite or the scale is beyond its type. */
+int grid_choose(const struct grid_rule *rule, const float *w, int64_t n, struct grid *grid);
+
+/* Codes of w [n] on the grid. */
+void grid_round(const struct grid_rule *rule, const struct grid *grid, const float *w, int64_t n,
+                uint8_t *codes);
+
+/* sum |what - w|^exponent over w [n] rounded to the grid. */
+double grid_error(const struct grid_rule *rule, const struct grid *grid, const float *w, int64_t n,
+                  double exponent);
+
+#endif
