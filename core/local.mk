@@ -14,6 +14,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/digest.c %D%/digest.h \
 	%D%/engine.h \
 	%D%/error.c %D%/error.h \
+	%D%/eval.h \
 	%D%/fs.c %D%/fs.h \
 	%D%/fs-path.c \
 	%D%/fs-write.c \
@@ -39,6 +40,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/state.h \
 	%D%/str.c %D%/str.h \
 	%D%/tensor.c %D%/tensor.h \
+	%D%/text.h \
 	%D%/thread.c %D%/thread.h \
 	%D%/tokenizer.h \
 	%D%/toml.h \

@@ -5,6 +5,8 @@
 
 #include <qtk/base.h>
 
+#include "core/str.h"
+
 struct qtk_tokenizer;
 
 /* `json` in the layout of a tokenizer.json. A pre-tokenizer {"type": "Named",
@@ -23,17 +25,35 @@ struct qtk_ids {
 };
 QTK_PUBLIC void qtk_ids_free(struct qtk_ids *ids);
 
-/* Appends the ids of `text` [n bytes, may hold NUL]. Added tokens in the text are
- * recognised. With `special`, what the file's post-processor puts around a text
- * (BOS, EOS) is put around. Text of any length: the work is linear in it. */
+/* Appends the ids of `text` [n bytes], which may hold NUL, and bytes that are no UTF-8:
+ * each of those is a word of its own, kept as it is where the model has tokens for
+ * bytes. Added tokens in the text are recognised. With `special`, what the file's
+ * post-processor puts around a text (BOS, EOS) is put around. Text of any length: the
+ * work is linear in it. */
 QTK_PUBLIC int qtk_tokenizer_encode(const struct qtk_tokenizer *t, const char *text, size_t n,
                                     int special, struct qtk_ids *out);
 
-/* Appends the bytes of ids[0 .. n) to a malloc'ed text, ended by NUL; with
- * `skip_special` special tokens give nothing. QTK_EINPUT for an id out of range. */
+/* The bytes of ids[0 .. n) as a malloc'ed text, ended by NUL. Ids without a token give
+ * nothing, with `skip_special` nor do special tokens. QTK_EINPUT for an id out of
+ * range. */
 QTK_PUBLIC int qtk_tokenizer_decode(const struct qtk_tokenizer *t, const int32_t *ids, size_t n,
                                     int skip_special, char **text, size_t *bytes);
 
+/* The same, token by token. Bytes that may be the start of a character are held
+ * back until it is whole. Starts as {tokenizer, skip_special}; `end` gives what is
+ * still held. */
+struct qtk_decoder {
+  const struct qtk_tokenizer *tokenizer;
+  int skip_special;
+  int started, stripped; /* place in the text, for decoders that treat its start apart */
+  size_t n_held;
+  char held[4];
+};
+QTK_PUBLIC int qtk_decoder_add(struct qtk_decoder *d, int32_t id, struct qtk_str *out);
+QTK_PUBLIC int qtk_decoder_end(struct qtk_decoder *d, struct qtk_str *out);
+
+/* The token that the post-processor puts before every text, or -1. */
+QTK_PUBLIC int32_t qtk_tokenizer_first(const struct qtk_tokenizer *t);
 QTK_PUBLIC int32_t qtk_tokenizer_size(const struct qtk_tokenizer *t); /* ids are below it */
 /* The id of a token by its text, or -1. */
 QTK_PUBLIC int32_t qtk_tokenizer_find(const struct qtk_tokenizer *t, const char *token);
