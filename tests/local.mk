@@ -32,6 +32,9 @@ UNIT_TESTS = \
 BLACK_TESTS = \
 	%D%/conform/gguf \
 	%D%/conform/gguf-broken \
+	%D%/conform/safetensors \
+	%D%/conform/safetensors-broken \
+	%D%/conform/safetensors-write \
 	%D%/numeric/gguf-values \
 	%D%/numeric/safetensors-values
 
@@ -67,6 +70,9 @@ BLACK_LIBS = core/libqtk.la -lm
 
 %C%_conform_gguf_LDADD = $(BLACK_LIBS)
 %C%_conform_gguf_broken_LDADD = $(BLACK_LIBS)
+%C%_conform_safetensors_LDADD = $(BLACK_LIBS)
+%C%_conform_safetensors_broken_LDADD = $(BLACK_LIBS)
+%C%_conform_safetensors_write_LDADD = $(BLACK_LIBS)
 %C%_numeric_gguf_values_LDADD = $(BLACK_LIBS)
 %C%_numeric_safetensors_values_LDADD = $(BLACK_LIBS)
 
@@ -82,7 +88,8 @@ TESTS = $(check_PROGRAMS) $(SH_TESTS)
 
 EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/unit/no-cmocka.sh %D%/cli/lib.sh \
 	%D%/lint/lib.sh %D%/lint/declared.sh %D%/lint/libraries \
-	%D%/tap.h %D%/conform/format.h %D%/conform/gguf-make.h
+	%D%/tap.h %D%/conform/format.h %D%/conform/gguf-make.h \
+	%D%/conform/safetensors-make.h
 
 # The subset that ./check.sh runs in a build with sanitizers.
 SANITIZED_TESTS = $(check_PROGRAMS) %D%/cli/0001-version.sh

@@ -65,8 +65,8 @@ static int gguf_check_rows(const struct gguf_tensor *t, int64_t row, int64_t n)
 {
   if (row >= 0 && n >= 0 && row <= t->rows && n <= t->rows - row)
     return QTK_OK;
-  return qtk_error(QTK_EUSAGE, "tensor '%s': rows %lld .. %lld, but it has %lld", t->name,
-                   (long long)row, (long long)(row + n), (long long)t->rows);
+  return qtk_error(QTK_EUSAGE, "tensor '%s': %lld rows from %lld on, but it has %lld", t->name,
+                   (long long)n, (long long)row, (long long)t->rows);
 }
 
 static int gguf_read(void *h, int i, int64_t row, int64_t n, float *out, int64_t stride)

@@ -89,9 +89,9 @@ static int safetensors_read(void *h, int i, int64_t row, int64_t n, float *out, 
   if (!t)
     return qtk_error(QTK_EUSAGE, "tensor %d: there is none", i);
   if (row < 0 || n < 0 || row > t->rows || n > t->rows - row || stride < t->cols)
-    return qtk_error(QTK_EUSAGE, "tensor '%s': rows %lld .. %lld, stride %lld: it has %lld x %lld",
-                     t->name, (long long)row, (long long)(row + n), (long long)stride,
-                     (long long)t->rows, (long long)t->cols);
+    return qtk_error(
+        QTK_EUSAGE, "tensor '%s': %lld rows from %lld on, stride %lld: it has %lld x %lld", t->name,
+        (long long)n, (long long)row, (long long)stride, (long long)t->rows, (long long)t->cols);
   if (!t->type->floats)
     return qtk_error(QTK_EINPUT, "tensor '%s': values of dtype %s cannot be read", t->name,
                      t->type->name);

@@ -220,9 +220,9 @@ int safetensors_write(void *out, int i, int64_t row, int64_t n, const float *row
     return qtk_error(QTK_EUSAGE, "tensor '%s': only float rows can be written", t->name);
   if (i != w->tensor || row != w->row || n < 0 || n > total - row)
     return qtk_error(QTK_EUSAGE,
-                     "rows %lld .. %lld of tensor %d: tensor %d, row %lld is the next to be "
+                     "%lld rows from %lld on of tensor %d: tensor %d, row %lld is the next to be "
                      "written",
-                     (long long)row, (long long)(row + n), i, w->tensor, (long long)w->row);
+                     (long long)n, (long long)row, i, w->tensor, (long long)w->row);
   int rc = writer_rows(w, rows, (size_t)(n * cols));
   w->row += n;
   return rc || w->row < total ? rc : writer_next(w);

@@ -8,6 +8,16 @@
 # %C%_fuzz_X_LDFLAGS = $(FUZZ_LINK)
 FUZZERS =
 
+FUZZERS += %D%/fuzz-gguf
+%C%_fuzz_gguf_SOURCES = %D%/fuzz-gguf.c $(FUZZ_MAIN)
+%C%_fuzz_gguf_LDADD = $(BLACK_LIBS)
+%C%_fuzz_gguf_LDFLAGS = $(FUZZ_LINK)
+
+FUZZERS += %D%/fuzz-safetensors
+%C%_fuzz_safetensors_SOURCES = %D%/fuzz-safetensors.c $(FUZZ_MAIN)
+%C%_fuzz_safetensors_LDADD = $(BLACK_LIBS)
+%C%_fuzz_safetensors_LDFLAGS = $(FUZZ_LINK)
+
 if ENABLE_FUZZING
 FUZZ_MAIN =
 FUZZ_LINK = -fsanitize=fuzzer

@@ -40,7 +40,7 @@ static void replay_folder(const char *path)
     return;
   }
   for (int i = 0; i < n; i++) {
-    char file[4096];
+    char file[4096 + 260];
     snprintf(file, sizeof file, "%s/%s", path, names[i]->d_name);
     if (names[i]->d_name[0] != '.')
       replay_file(file);
