@@ -2,6 +2,8 @@
 # the made pages, so that it needs no pod2man.
 dist_man_MANS += \
 	%D%/qtk.1 \
+	%D%/qtk-format-gguf.7 \
+	%D%/qtk-format-safetensors.7 \
 	%D%/qtk-quantizer-rtn.7
 
 EXTRA_DIST += $(dist_man_MANS:=.pod)

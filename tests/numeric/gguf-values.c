@@ -239,6 +239,10 @@ static void check_type(void *h, int i)
              same_bits(part + cols + 5, out + 2 * cols, (size_t)cols),
          "%s: rows apart", type->name);
   check_packed(h, i, &info, out);
+  ops->drop(h, i);
+  rc = ops->read(h, i, 0, 1, part, cols);
+  tap_ok(rc == QTK_OK && same_bits(part, out, (size_t)cols), "%s: dropped pages come back",
+         type->name);
   free(part);
   free(out);
 }
