@@ -1,2 +1,9 @@
-# Descriptions of model families, one TOML each:
-# nobase_dist_pkgdata_DATA += %D%/FAMILY.toml
+# Descriptions of model families, one TOML each; qtk-arch(5).
+nobase_dist_pkgdata_DATA += \
+	%D%/gpt2.toml \
+	%D%/gpt_neo.toml \
+	%D%/gptj.toml \
+	%D%/llama.toml \
+	%D%/mistral.toml \
+	%D%/opt.toml \
+	%D%/qwen2.toml

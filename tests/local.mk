@@ -89,7 +89,7 @@ TESTS = $(check_PROGRAMS) $(SH_TESTS)
 EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/unit/no-cmocka.sh %D%/cli/lib.sh \
 	%D%/lint/lib.sh %D%/lint/declared.sh %D%/lint/libraries \
 	%D%/tap.h %D%/conform/format.h %D%/conform/gguf-make.h \
-	%D%/conform/safetensors-make.h
+	%D%/conform/safetensors-make.h %D%/data/nano
 
 # The subset that ./check.sh runs in a build with sanitizers.
 SANITIZED_TESTS = $(check_PROGRAMS) %D%/cli/0001-version.sh
