@@ -5,6 +5,10 @@
 
 #include <qtk/base.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Longer messages end in "...". */
 #define QTK_ERROR_SIZE 1024
 
@@ -18,5 +22,9 @@ QTK_PUBLIC int qtk_error_errno(int code, int err, const char *fmt, ...) QTK_PRIN
 QTK_PUBLIC int qtk_error_memory(size_t bytes, const char *what);
 
 QTK_PUBLIC void qtk_error_clear(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -43,13 +43,17 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/text.h \
 	%D%/thread.c %D%/thread.h \
 	%D%/tokenizer.h \
-	%D%/toml.h \
+	%D%/toml.c %D%/toml.h \
+	%D%/toml-make.c \
+	%D%/toml-node.h \
+	%D%/toml-parse.cc \
+	%D%/toml-write.c \
 	%D%/vec.c %D%/vec.h \
 	%D%/version.c
 
 lib_LTLIBRARIES += %D%/libqtk.la
 %C%_libqtk_la_SOURCES =
-%C%_libqtk_la_LIBADD = %D%/libqtkcore.la
+%C%_libqtk_la_LIBADD = %D%/libqtkcore.la $(CORE_CXX_LIBS)
 %C%_libqtk_la_LDFLAGS = -version-info 0:0:0 -no-undefined $(QTK_ZDEFS) \
 	-Wl,--version-script=$(srcdir)/%D%/libqtk.syms
 EXTRA_%C%_libqtk_la_DEPENDENCIES = $(srcdir)/%D%/libqtk.syms

@@ -46,7 +46,8 @@ QTK_PUBLIC size_t qtk_toml_length(const struct qtk_toml *node); /* entries of a 
 QTK_PUBLIC const struct qtk_toml *qtk_toml_item(const struct qtk_toml *node,
                                                 size_t i); /* file's order */
 QTK_PUBLIC const struct qtk_toml *qtk_toml_get(const struct qtk_toml *table, const char *key);
-/* "stage.1.bits": keys of tables and indices of arrays. */
+/* "stage.1.bits": keys of tables and indices of arrays. In an array of tables a part
+ * that is no number is the `name` of one of them: "stage.tune.steps". */
 QTK_PUBLIC const struct qtk_toml *qtk_toml_find(const struct qtk_toml *root, const char *path);
 QTK_PUBLIC const char *qtk_toml_key(const struct qtk_toml *node); /* in its table, else NULL */
 
@@ -114,16 +115,17 @@ QTK_PUBLIC struct qtk_toml *qtk_toml_set_table(struct qtk_toml *table, const cha
 QTK_PUBLIC struct qtk_toml *qtk_toml_set_array(struct qtk_toml *table, const char *key);
 QTK_PUBLIC void qtk_toml_remove(struct qtk_toml *table, const char *key);
 
-/* Sets "stage.1.bits" to what `value` says as a TOML value, or to `value` as a
- * text if it is none. Missing tables on the way are made; an array grows by one
- * at most. `origin` stands in messages in the place of file and line. */
+/* Sets "stage.1.bits" (a path as for qtk_toml_find) to what `value` says as a TOML
+ * value, or to `value` as a text if it is none and begins none ("[{\"'"). Missing
+ * tables on the way are made; an array grows by one at most. `origin` stands in
+ * messages in the place of file and line. */
 QTK_PUBLIC int qtk_toml_set_path(struct qtk_toml *root, const char *path, const char *value,
                                  const char *origin);
 
 /* ---- writing ------------------------------------------------------------------- */
 
-/* The table as a TOML document: values first, then tables, each in its order.
- * Reading it gives an equal tree. */
+/* The table as a TOML document: values first, then tables, each in its order. What
+ * was inline stays inline. Reading it gives an equal tree. */
 QTK_PUBLIC int qtk_toml_write(const struct qtk_toml *table, struct qtk_str *out);
 /* One value as it stands behind "key = "; tables inline. */
 QTK_PUBLIC int qtk_toml_write_value(const struct qtk_toml *node, struct qtk_str *out);

@@ -26,6 +26,7 @@ UNIT_TESTS = \
 	%D%/unit/t-str \
 	%D%/unit/t-tensor \
 	%D%/unit/t-thread \
+	%D%/unit/t-toml \
 	%D%/unit/t-vec \
 	%D%/unit/t-version
 
@@ -64,7 +65,7 @@ SH_TESTS += %D%/unit/no-cmocka.sh
 endif
 
 # A program %D%/unit/t-X is made of %D%/unit/t-X.c unless it says otherwise.
-LDADD = core/libqtkcore.la $(CMOCKA_LIBS)
+LDADD = core/libqtkcore.la $(CORE_CXX_LIBS) $(CMOCKA_LIBS)
 UNIT_LIBS = $(LDADD)
 BLACK_LIBS = core/libqtk.la -lm
 
