@@ -33,7 +33,8 @@ AC_DEFUN([QTK_SANITIZE], [
   AS_IF([test "x$enable_sanitize" != xno],
     [qtk_flags="-fsanitize=$enable_sanitize -fno-sanitize-recover=$enable_sanitize"
      CFLAGS="$CFLAGS $qtk_flags -fno-omit-frame-pointer"
-     CXXFLAGS="$CXXFLAGS $qtk_flags -fno-omit-frame-pointer"
+     # The programs are linked as C, and clang keeps the check of vptr for C++.
+     CXXFLAGS="$CXXFLAGS $qtk_flags -fno-sanitize=vptr -fno-omit-frame-pointer"
      LDFLAGS="$LDFLAGS -fsanitize=$enable_sanitize"])
   # clang's runtime is in the program alone: its names stay open in libraries.
   AS_IF([test "x$enable_sanitize" != xno -o "x$enable_fuzzing" = xyes],
