@@ -3,7 +3,7 @@
 # include/qtk              itself and the C library
 # core/MODULE              include/qtk, config.h, lower modules of core/LAYERS
 # KINDFOLDER/NAME          include/qtk and the own folder
-# tests/unit               core, include/qtk, helpers in tests
+# tests/unit, tests/fuzz   core, include/qtk, helpers in tests
 # other tests, templates   include/qtk and helpers in tests
 . "${QTK_SRCDIR:-${srcdir:-.}}/tests/lint/lib.sh"
 
@@ -91,7 +91,7 @@ check_quoted ()
   case $1,$target in
     *,include/qtk/*) ;;
     core/*,core/*) check_core "$1" "$target" ;;
-    tests/unit/*,core/*) ;;
+    tests/unit/*,core/* | tests/fuzz/*,core/*) ;;
     tests/*,tests/*) ;;
     *)
       folder=$(echo "$1" | cut -d/ -f1,2)

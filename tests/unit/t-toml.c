@@ -121,6 +121,9 @@ static void bad_texts(void **state)
   refuses("a = \n", "job.toml:1:");
   refuses("x = 1\ny = [1, 2\nz = 3\n", "job.toml:3:");
   refuses("a = 1\na = 2\n", "job.toml:2:");
+  refuses("a = 1\nb = x\xef\xbb\xbe\n",
+          "job.toml:2:6: characters beyond ASCII stand in quotes only");
+  refuses("a = 1\n\n[[[stage]]]\n", "job.toml:3:3: this is no TOML");
   refuses("a = \"unfinished\n", "job.toml:1:");
   refuses("a = 99999999999999999999\n", "job.toml:1:");
   refuses("a = 1\nd = 2024-01-01\n", "job.toml:2:5: dates and times are not used here");
