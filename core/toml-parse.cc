@@ -79,7 +79,8 @@ size_t scan_string(std::string_view text, size_t i)
 // Looks for what toml++ is not safe with, and returns what and where, or NULL. It
 // makes a table for each part of a dotted key, however many there are, and takes
 // them apart recursively. And it has undefined behaviour at some characters beyond
-// ASCII outside texts, where TOML has none. The scan follows the text for as long
+// ASCII outside texts, where TOML has none; it may look for a value's end within
+// quotes that begin in the value. The scan follows the text for as long
 // as it is TOML, which is as far as toml++ goes.
 const char *scan(std::string_view text, size_t &i)
 {
@@ -88,6 +89,8 @@ const char *scan(std::string_view text, size_t &i)
   for (i = text.substr(0, 3) == "\xef\xbb\xbf" ? 3 : 0; i < text.size();) {
     const char c = text[i];
     if (c == '"' || c == '\'') {
+      if (i > 0 && std::string_view(" \t\r\n=,.[{\xbf").find(text[i - 1]) > 10)
+        return "a quote within a value";
       i = scan_string(text, i);
       continue;
     }

@@ -8,19 +8,20 @@
 # %C%_fuzz_X_LDFLAGS = $(FUZZ_LINK)
 FUZZERS =
 
-
+FUZZERS += %D%/fuzz-gguf
+%C%_fuzz_gguf_SOURCES = %D%/fuzz-gguf.c $(FUZZ_MAIN)
 %C%_fuzz_gguf_LDADD = $(BLACK_LIBS)
 %C%_fuzz_gguf_LDFLAGS = $(FUZZ_LINK)
-%C%_fuzz_gguf_SOURCES = %D%/fuzz-gguf.c $(FUZZ_MAIN)
+
+FUZZERS += %D%/fuzz-safetensors
+%C%_fuzz_safetensors_SOURCES = %D%/fuzz-safetensors.c $(FUZZ_MAIN)
 %C%_fuzz_safetensors_LDADD = $(BLACK_LIBS)
 %C%_fuzz_safetensors_LDFLAGS = $(FUZZ_LINK)
-%C%_fuzz_safetensors_SOURCES = %D%/fuzz-safetensors.c $(FUZZ_MAIN)
+
+FUZZERS += %D%/fuzz-toml
+%C%_fuzz_toml_SOURCES = %D%/fuzz-toml.c $(FUZZ_MAIN)
 %C%_fuzz_toml_LDADD = $(UNIT_LIBS)
 %C%_fuzz_toml_LDFLAGS = $(FUZZ_LINK)
-%C%_fuzz_toml_SOURCES = %D%/fuzz-toml.c $(FUZZ_MAIN)
-FUZZERS += %D%/fuzz-gguf
-FUZZERS += %D%/fuzz-safetensors
-FUZZERS += %D%/fuzz-toml
 
 if ENABLE_FUZZING
 FUZZ_MAIN =

@@ -121,6 +121,7 @@ static void bad_texts(void **state)
   refuses("a = \n", "job.toml:1:");
   refuses("x = 1\ny = [1, 2\nz = 3\n", "job.toml:3:");
   refuses("a = 1\na = 2\n", "job.toml:2:");
+  refuses("a = 1'x'\n", "job.toml:1:6: a quote within a value");
   refuses("a = 1\nb = x\xef\xbb\xbe\n",
           "job.toml:2:6: characters beyond ASCII stand in quotes only");
   refuses("a = 1\n\n[[[stage]]]\n", "job.toml:3:3: this is no TOML");
