@@ -19,11 +19,13 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/fs-path.c \
 	%D%/fs-write.c \
 	%D%/half.c %D%/half.h \
-	%D%/json.h \
+	%D%/json.c %D%/json.h \
+	%D%/json-write.c \
 	%D%/log.c %D%/log.h \
 	%D%/mem.c %D%/mem.h \
 	%D%/model.h \
-	%D%/option.h \
+	%D%/option.c %D%/option.h \
+	%D%/option-parse.c \
 	%D%/ops.c %D%/ops.h \
 	%D%/ops-block.c \
 	%D%/ops-element.c \

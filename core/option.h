@@ -40,4 +40,10 @@ QTK_PUBLIC int qtk_options_write(const struct qtk_options *options, struct qtk_t
 /* "2, 3, 4, 8" of choices, else "1 .. 64", "1 and more", "any number", ... */
 QTK_PUBLIC int qtk_option_allowed(const struct qtk_option *option, struct qtk_str *out);
 
+/* 1 if the choices or bounds allow the value. */
+int qtk_option_is_choice(const struct qtk_option *option, const char *text);
+int qtk_option_is_int(const struct qtk_option *option, int64_t value);
+/* Bytes of a field of that type; 0 if there is no such type. */
+size_t qtk_option_width(enum qtk_option_type type);
+
 #endif

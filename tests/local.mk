@@ -18,8 +18,10 @@ UNIT_TESTS = \
 	%D%/unit/t-error \
 	%D%/unit/t-fs \
 	%D%/unit/t-half \
+	%D%/unit/t-json \
 	%D%/unit/t-log \
 	%D%/unit/t-mem \
+	%D%/unit/t-option \
 	%D%/unit/t-pack \
 	%D%/unit/t-random \
 	%D%/unit/t-rtn \
