@@ -9,36 +9,52 @@
 
 # The CPU backend: a convenience library per instruction set, because automake
 # has flags per target only. Nothing of it may be optimized at link time, which
-# would mix the instruction sets. (To be switched on with the first sources.)
-#
-# if BUILD_BACKEND_CPU
-# CPU_CFLAGS = $(AM_CFLAGS) -fno-lto
-# CPU_DEFINES =
-# CPU_KERNELS = %D%/libcpu-generic.la
-# noinst_LTLIBRARIES += %D%/libcpu-generic.la
-# %C%_libcpu_generic_la_CFLAGS = $(CPU_CFLAGS)
-# %C%_libcpu_generic_la_SOURCES = %D%/cpu/kernels/generic/FILE.c
-# if BUILD_AVX2
-# CPU_DEFINES += -DHAVE_AVX2
-# CPU_KERNELS += %D%/libcpu-avx2.la
-# noinst_LTLIBRARIES += %D%/libcpu-avx2.la
-# %C%_libcpu_avx2_la_CFLAGS = $(CPU_CFLAGS) $(AVX2_CFLAGS)
-# %C%_libcpu_avx2_la_SOURCES = %D%/cpu/kernels/avx2/FILE.c
-# endif
-# if BUILD_AVX512
-# CPU_DEFINES += -DHAVE_AVX512
-# CPU_KERNELS += %D%/libcpu-avx512.la
-# noinst_LTLIBRARIES += %D%/libcpu-avx512.la
-# %C%_libcpu_avx512_la_CFLAGS = $(CPU_CFLAGS) $(AVX512_CFLAGS)
-# %C%_libcpu_avx512_la_SOURCES = %D%/cpu/kernels/avx512/FILE.c
-# endif
-# qtkplugin_LTLIBRARIES += %D%/qtk-backend-cpu.la
-# %C%_qtk_backend_cpu_la_CPPFLAGS = $(AM_CPPFLAGS) $(OPENBLAS_CFLAGS) $(CPU_DEFINES)
-# %C%_qtk_backend_cpu_la_CFLAGS = $(CPU_CFLAGS)
-# %C%_qtk_backend_cpu_la_SOURCES = %D%/cpu/cpu.c
-# %C%_qtk_backend_cpu_la_LIBADD = $(CPU_KERNELS) $(PLUGIN_LIBS) $(OPENBLAS_LIBS)
-# %C%_qtk_backend_cpu_la_LDFLAGS = $(PLUGIN_LINK)
-# endif
+# would mix the instruction sets.
+if BUILD_BACKEND_CPU
+CPU_CFLAGS = $(AM_CFLAGS) -fno-lto
+CPU_DEFINES =
+CPU_KERNELS = %D%/libcpu-generic.la
+noinst_LTLIBRARIES += %D%/libcpu-generic.la
+%C%_libcpu_generic_la_CPPFLAGS = $(AM_CPPFLAGS) $(OPENBLAS_CFLAGS)
+%C%_libcpu_generic_la_CFLAGS = $(CPU_CFLAGS)
+%C%_libcpu_generic_la_SOURCES = \
+	%D%/cpu/kernels/declare.h \
+	%D%/cpu/kernels/generic/activation.c \
+	%D%/cpu/kernels/generic/adamw.c \
+	%D%/cpu/kernels/generic/attention.c \
+	%D%/cpu/kernels/generic/gemm.c \
+	%D%/cpu/kernels/generic/norm.c \
+	%D%/cpu/kernels/generic/rope.c \
+	%D%/cpu/kernels/generic/rows.c \
+	%D%/cpu/kernels/generic/softmax.c \
+	%D%/cpu/kernels/generic/solver.c %D%/cpu/kernels/generic/solver-real.h \
+	%D%/cpu/kernels/generic/weights.c \
+	%D%/cpu/kernels/openblas/solver.c
+
+qtkplugin_LTLIBRARIES += %D%/qtk-backend-cpu.la
+%C%_qtk_backend_cpu_la_CPPFLAGS = $(AM_CPPFLAGS) $(OPENBLAS_CFLAGS) $(CPU_DEFINES)
+%C%_qtk_backend_cpu_la_CFLAGS = $(CPU_CFLAGS)
+%C%_qtk_backend_cpu_la_SOURCES = \
+	%D%/cpu/attention.c %D%/cpu/attention.h \
+	%D%/cpu/attention-backward.c \
+	%D%/cpu/cpu.c %D%/cpu/cpu.h \
+	%D%/cpu/dispatch.c %D%/cpu/dispatch.h \
+	%D%/cpu/element.c \
+	%D%/cpu/gradient.c \
+	%D%/cpu/kernels.h %D%/cpu/kernels.map \
+	%D%/cpu/linear.c \
+	%D%/cpu/loss.c \
+	%D%/cpu/move.c \
+	%D%/cpu/norm.c \
+	%D%/cpu/product.c \
+	%D%/cpu/reduce.c %D%/cpu/reduce.h \
+	%D%/cpu/rope.c %D%/cpu/rope.h \
+	%D%/cpu/solve.c %D%/cpu/solver.h \
+	%D%/cpu/weights.c %D%/cpu/weights.h \
+	%D%/cpu/work.c
+%C%_qtk_backend_cpu_la_LIBADD = $(CPU_KERNELS) $(PLUGIN_LIBS) $(OPENBLAS_LIBS)
+%C%_qtk_backend_cpu_la_LDFLAGS = $(PLUGIN_LINK)
+endif
 
 # CUDA: .cu files beside a C file, so that automake links as C.
 #

@@ -39,6 +39,10 @@ BLACK_TESTS = \
 	%D%/conform/safetensors-broken \
 	%D%/conform/safetensors-write \
 	%D%/numeric/gguf-values \
+	%D%/numeric/ops-attention \
+	%D%/numeric/ops-linear \
+	%D%/numeric/ops-rows \
+	%D%/numeric/ops-solve \
 	%D%/numeric/safetensors-values
 
 SH_TESTS = \
@@ -78,6 +82,16 @@ BLACK_LIBS = core/libqtk.la -lm
 %C%_conform_safetensors_write_LDADD = $(BLACK_LIBS)
 %C%_numeric_gguf_values_LDADD = $(BLACK_LIBS)
 %C%_numeric_safetensors_values_LDADD = $(BLACK_LIBS)
+
+OPS_TEST = %D%/numeric/ops.c %D%/numeric/ops.h
+%C%_numeric_ops_attention_SOURCES = %D%/numeric/ops-attention.c $(OPS_TEST)
+%C%_numeric_ops_attention_LDADD = $(BLACK_LIBS)
+%C%_numeric_ops_linear_SOURCES = %D%/numeric/ops-linear.c $(OPS_TEST)
+%C%_numeric_ops_linear_LDADD = $(BLACK_LIBS)
+%C%_numeric_ops_rows_SOURCES = %D%/numeric/ops-rows.c $(OPS_TEST)
+%C%_numeric_ops_rows_LDADD = $(BLACK_LIBS)
+%C%_numeric_ops_solve_SOURCES = %D%/numeric/ops-solve.c $(OPS_TEST)
+%C%_numeric_ops_solve_LDADD = $(BLACK_LIBS)
 
 # The plugin itself, linked in: a plugin that is opened would bring a second core.
 %C%_unit_t_rtn_SOURCES = %D%/unit/t-rtn.c plugins/rtn/grid.c plugins/rtn/rtn.c

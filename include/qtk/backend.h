@@ -37,8 +37,9 @@ enum qtk_rope_style {
   QTK_ROPE_INTERLEAVED = 1 /* pairs (2 i, 2 i + 1) */
 };
 
-/* Rotary positions. Pair i of a head turns by position * inverse_frequency[i];
- * the result is multiplied by `factor`. Values from `dims` on pass through. */
+/* Rotary positions. Pair i of a head turns by position * inverse_frequency[i], a
+ * product in float32; the result is multiplied by `factor`. Values from `dims` on
+ * pass through. */
 struct qtk_rope {
   enum qtk_rope_style style;
   int64_t heads, head_size, dims;
@@ -155,7 +156,7 @@ struct qtk_backend_ops {
 
   /* ---- positions and attention ---------------------------------------------------------- */
   /* x [T, heads * head_size] turned in place by positions[t] (host memory);
-   * `inverse` turns back, which is also the backward slot. */
+   * `inverse` turns the other way, with the same factor: that is the backward slot. */
   int (*rope)(void *h, const struct qtk_rope *rope, const int32_t *positions,
               struct qtk_tensor *x, int inverse);
   /* out [Tq, heads * head_size]; q likewise; k, v [Tk, kv_heads * head_size], f32 or
