@@ -9,6 +9,7 @@
 #include <qtk/backend.h>
 
 #include "core/context.h"
+#include "core/registry.h"
 
 struct qtk_device {
   struct qtk_backend_ops ops; /* of this library's size: older plugins have NULL slots */
@@ -18,6 +19,13 @@ struct qtk_device {
   pthread_mutex_t lock;
   void *h;
 };
+
+/* The backend of that name, or for "auto" the best that has a device here. A backend
+ * that cannot be loaded is a warning unless it is asked for by name. QTK_EPLUGIN if
+ * there is none. */
+QTK_PUBLIC int qtk_device_choose(const char *name, const struct qtk_loaded **loaded);
+/* Chooses, and opens its first device for this context with default options. */
+QTK_PUBLIC int qtk_device_start(struct qtk_context *ctx, const char *name);
 
 /* Opens device number `device` of a backend for this context; `options` is the
  * plugin's struct, or NULL. QTK_EPLUGIN if it has no such device, QTK_EINTERNAL if

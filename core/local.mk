@@ -10,6 +10,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/bundle.h \
 	%D%/context.c %D%/context.h \
 	%D%/device.c %D%/device.h \
+	%D%/device-choose.c \
 	%D%/digest-x86.c %D%/digest-x86.h \
 	%D%/digest.c %D%/digest.h \
 	%D%/engine.h \
@@ -37,7 +38,10 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/pack-layout.c \
 	%D%/part.h \
 	%D%/random.c %D%/random.h \
-	%D%/registry.h \
+	%D%/registry.c %D%/registry.h \
+	%D%/registry-load.c %D%/registry-load.h \
+	%D%/registry-probe.c \
+	%D%/registry-slots.c \
 	%D%/report.h \
 	%D%/state.h \
 	%D%/str.c %D%/str.h \
@@ -64,7 +68,12 @@ EXTRA_%C%_libqtk_la_DEPENDENCIES = $(srcdir)/%D%/libqtk.syms
 bin_PROGRAMS += %D%/qtk
 %C%_qtk_LDADD = %D%/libqtk.la
 %C%_qtk_SOURCES = \
-	%D%/cli/main.c
+	%D%/cli/args.c \
+	%D%/cli/cli.h \
+	%D%/cli/describe.c \
+	%D%/cli/main.c \
+	%D%/cli/plugin.c \
+	%D%/cli/table.c
 
 EXTRA_DIST += %D%/LAYERS %D%/libqtk.syms
 pkgconfig_DATA += %D%/qtk.pc

@@ -2,6 +2,7 @@
 # the made pages, so that it needs no pod2man.
 dist_man_MANS += \
 	%D%/qtk.1 \
+	%D%/qtk-plugin.1 \
 	%D%/qtk-format-gguf.7 \
 	%D%/qtk-format-safetensors.7 \
 	%D%/qtk-quantizer-rtn.7

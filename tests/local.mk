@@ -47,6 +47,9 @@ BLACK_TESTS = \
 
 SH_TESTS = \
 	%D%/cli/0001-version.sh \
+	%D%/cli/0010-usage.sh \
+	%D%/cli/0020-plugins.sh \
+	%D%/cli/0021-broken-plugins.sh \
 	$(LINT_TESTS)
 
 LINT_TESTS = \

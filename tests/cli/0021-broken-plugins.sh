@@ -1,0 +1,91 @@
+# Plugins that are broken in every way that is known: a line of the list each,
+# and an error with status 7 where one is asked for.
+. "$QTK_SRCDIR/tests/cli/lib.sh"
+mkdir plugins
+QTK_PLUGIN_PATH=$PWD/plugins
+export QTK_PLUGIN_PATH
+
+# plugin FILE: compiles standard input.
+plugin ()
+{
+  { echo '#define QTK_API 1'; echo '#include <qtk/quantizer.h>'; echo '#include <qtk/format.h>'
+    cat; } >source.c
+  ${CC:-cc} -shared -fPIC -w -I"$QTK_SRCDIR/include" -o "plugins/$1" source.c ||
+    fail "$1 does not compile"
+}
+
+slots='
+static int describe (const void *o, const struct qtk_linear *l, struct qtk_qlayout *y)
+{ return 0; }
+static int quantize (struct qtk_context *c, const void *o, const struct qtk_linear *l, float *w,
+                     const struct qtk_calibration *k, struct qtk_qtensor *t,
+                     struct qtk_quantize_result *r) { return 0; }
+static const struct qtk_quantizer_ops ops = { .size = sizeof ops, .describe = describe,
+                                              .quantize = quantize };
+struct options { int64_t bits; };
+'
+texts='.version = "1", .summary = "s", .quantizer = &ops'
+
+echo "$slots QTK_PLUGIN (.name = \"good\", $texts);" | plugin qtk-quantizer-good.so
+echo "no shared object" >plugins/qtk-quantizer-text.so
+: >plugins/qtk-quantizer-empty.so
+echo "int x;" | plugin qtk-quantizer-bare.so
+echo "const struct qtk_plugin *qtk_plugin_entry (void) { return 0; }" | plugin qtk-quantizer-null.so
+echo "$slots const struct qtk_plugin *qtk_plugin_entry (void) { static const struct qtk_plugin p =
+  { .size = sizeof p, .api = 99, .name = \"future\", $texts }; return &p; }" |
+  plugin qtk-quantizer-future.so
+echo "$slots const struct qtk_plugin *qtk_plugin_entry (void) { static const struct qtk_plugin p =
+  { .size = 24, .api = 1, .name = \"short\", $texts }; return &p; }" | plugin qtk-quantizer-short.so
+echo "__attribute__ ((constructor)) static void f (void) { *(volatile int *) 0 = 1; }" |
+  plugin qtk-quantizer-crash.so
+echo "#include <stdlib.h>
+  __attribute__ ((constructor)) static void f (void) { _Exit (0); }" | plugin qtk-quantizer-leave.so
+echo "static const struct qtk_quantizer_ops ops = { .size = sizeof ops };
+  QTK_PLUGIN (.name = \"slots\", $texts);" | plugin qtk-quantizer-slots.so
+echo "$slots QTK_PLUGIN (.name = \"other\", $texts);" | plugin qtk-quantizer-name.so
+echo "$slots QTK_PLUGIN (.name = \"kind\", $texts);" | plugin qtk-format-kind.so
+echo "QTK_PLUGIN (.name = \"none\", .version = \"1\", .summary = \"s\");" |
+  plugin qtk-quantizer-none.so
+echo "$slots static const struct qtk_option o[] =
+  { QTK_OPT_INT (struct options, bits, 5, 2, 4, \"h\"), QTK_OPT_END };
+  QTK_PLUGIN (.name = \"option\", $texts, .options = o, .options_size = sizeof (struct options));" |
+  plugin qtk-quantizer-option.so
+# Made when the interface had fewer slots: these read as absent.
+echo "$slots static const struct { size_t size; void *needs, *check, *describe, *quantize; } old =
+  { sizeof old, 0, 0, describe, quantize };
+  QTK_PLUGIN (.name = \"old\", .version = \"1\", .summary = \"s\", .quantizer = (void *) &old);" |
+  plugin qtk-quantizer-old.so
+ln -s missing.so plugins/qtk-quantizer-dangling.so
+
+expect_status 0 qtk plugin list
+cp out list
+# row NAME TEXT
+row ()
+{
+  grep -E "^[a-z]+ +$1 " list >row || fail "no line for $1"
+  expect_text "$2" row
+}
+row good " s"
+row old " s"
+row text BROKEN
+row empty BROKEN
+row bare "no symbol qtk_plugin_entry"
+row null "gave no descriptor"
+row future "interface 99: this qtk loads interfaces 1 to 1"
+row short "descriptor of 24 bytes"
+row crash "crashes: signal 11"
+row leave "ends the process: exit status 0"
+row slots "lacks the slot 'describe'"
+row name "calls itself 'other'"
+row kind "is a quantizer, but its file name says format"
+row none "0 kinds of operations"
+row option "BROKEN"
+row dangling "BROKEN"
+test "$(wc -l <list)" = 16 || fail "other lines than plugins"
+
+expect_status 0 qtk plugin describe old
+expect_text "has_observe=0" out
+expect_status 7 qtk plugin describe crash
+expect_text "crashes: signal 11" err
+expect_status 7 qtk plugin describe plugins/qtk-quantizer-future.so
+expect_text "interface 99" err
