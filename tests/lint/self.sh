@@ -40,7 +40,7 @@ plant layers include/qtk/planted.h '#include "core/registry.h"\n' 'may not inclu
 plant layers plugins/planted/planted.c '#include "core/registry.h"\n' 'may not include'
 plant layers plugins/planted/planted.c '#include "config.h"\n' 'for the core alone'
 plant layers adapters/planted/planted.c '#include "../../core/registry.h"\n' 'may not include'
-plant layers tests/numeric/planted.c '#include "core/registry.h"\n' 'may not include'
+plant layers tests/conform/planted.c '#include "core/registry.h"\n' 'may not include'
 plant layers tests/unit/planted.c '#include "core/nowhere.h"\n' 'cannot find'
 plant names core/planted.c '/* as in OPTQ */\n' OPTQ
 plant names core/planted.c 'int gguf_open(void);\n' gguf
