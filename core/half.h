@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The 16-bit floats, inline: f16 (5 bits of exponent) and bf16 (8 bits). Exact,
  * with subnormals, infinities and nan; rounding is to nearest, ties to even.
- * Written with selects, not branches, so that loops over rows vectorize. */
+ * Written without branches, so that loops over rows vectorize. */
 #ifndef QTK_CORE_HALF_H
 #define QTK_CORE_HALF_H
 
@@ -23,18 +23,26 @@ static inline uint32_t qtk_half_bits(float f)
   return bits;
 }
 
+/* yes if c (0 or 1), else no. */
+static inline uint32_t qtk_half_pick(int c, uint32_t yes, uint32_t no)
+{
+  uint32_t mask = 0u - (uint32_t)c;
+
+  return (yes & mask) | (no & ~mask);
+}
+
 static inline float qtk_half_to_f32(uint16_t half)
 {
   uint32_t sign = (uint32_t)(half & 0x8000) << 16;
   uint32_t magnitude = half & 0x7fff;
-  /* Normal: move the exponent. 2^112 is the distance of the two biases, so a
-   * subnormal becomes right by one exact multiplication. */
+  /* Normal: move the exponent. 2^112 is the distance of the two biases; a
+   * subnormal is a whole number of 2^-24. */
   uint32_t normal = (magnitude << 13) + (112u << 23);
-  float subnormal = (float)(int32_t)magnitude * 0x1p-24f;
+  uint32_t subnormal = qtk_half_bits((float)(int32_t)magnitude * 0x1p-24f);
   uint32_t special = (magnitude << 13) | 0x7f800000u;
-  uint32_t bits = magnitude >= 0x7c00   ? special
-                  : magnitude >= 0x0400 ? normal
-                                        : qtk_half_bits(subnormal);
+  uint32_t bits = qtk_half_pick((int32_t)magnitude >= 0x0400, normal, subnormal);
+
+  bits = qtk_half_pick((int32_t)magnitude >= 0x7c00, special, bits);
   return qtk_half_float(bits | sign);
 }
 
@@ -49,10 +57,10 @@ static inline uint16_t qtk_half_from_f32(float value)
   /* Subnormal: adding 0.5 puts the unit of the sum at 2^-24 and rounds. */
   uint32_t subnormal = qtk_half_bits(qtk_half_float(a) + 0.5f) - 0x3f000000u;
   uint32_t nan = 0x7e00 | ((a >> 13) & 0x3ff);
-  uint32_t half = a > 0x7f800000u    ? nan
-                  : a >= 0x477ff000u ? 0x7c00
-                  : a >= 0x38800000u ? normal
-                                     : subnormal;
+  uint32_t half = qtk_half_pick((int32_t)a >= 0x38800000, normal, subnormal);
+
+  half = qtk_half_pick((int32_t)a >= 0x477ff000, 0x7c00, half);
+  half = qtk_half_pick((int32_t)a > 0x7f800000, nan, half);
   return (uint16_t)(half | sign);
 }
 
@@ -66,7 +74,8 @@ static inline uint16_t qtk_half_to_bf16(float value)
   uint32_t bits = qtk_half_bits(value);
   uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
   uint32_t nan = (bits >> 16) | 0x40;
-  return (uint16_t)((bits & 0x7fffffff) > 0x7f800000u ? nan : rounded);
+
+  return (uint16_t)qtk_half_pick((int32_t)(bits & 0x7fffffff) > 0x7f800000, nan, rounded);
 }
 
 #endif

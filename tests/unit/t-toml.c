@@ -151,6 +151,31 @@ static void bad_texts(void **state)
   free(deep);
 }
 
+/* Letters of every kind in texts, right behind joined lines too. */
+static void letters(void **state)
+{
+  static const char *const letters[] = {"\xc3\xa9",     "\xc5\xbe",        "\xd2\x8d",
+                                        "\xe2\x82\xac", "\xef\xbb\xbe",    "\xef\xb4\x80",
+                                        "\xe3\x81\x82", "\xf0\x9f\x98\x80"};
+
+  (void)state;
+  for (size_t i = 0; i < sizeof letters / sizeof *letters; i++) {
+    const char *l = letters[i];
+    char text[200], expected[20];
+    struct qtk_toml *root;
+    snprintf(text, sizeof text,
+             "a = \"%s\" # %s\nb = '''%s'''\nc = \"\"\"x\\\n  %s\"\"\"\n\"%s\" = 1\n", l, l, l, l,
+             l);
+    root = parse(text);
+    assert_string_equal(qtk_toml_text(qtk_toml_get(root, "a")), l);
+    assert_string_equal(qtk_toml_text(qtk_toml_get(root, "b")), l);
+    snprintf(expected, sizeof expected, "x%s", l);
+    assert_string_equal(qtk_toml_text(qtk_toml_get(root, "c")), expected);
+    assert_int_equal(qtk_toml_int(qtk_toml_get(root, l)), 1);
+    qtk_toml_free(root);
+  }
+}
+
 /* Dots in strings and comments are no levels. */
 static void dots_are_free_elsewhere(void **state)
 {
@@ -422,12 +447,19 @@ static void files(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(reads_a_job),    cmocka_unit_test(null_is_absent),
-      cmocka_unit_test(order_of_keys),  cmocka_unit_test(bad_texts),
-      cmocka_unit_test(typed_getters),  cmocka_unit_test(dots_are_free_elsewhere),
-      cmocka_unit_test(unknown_keys),   cmocka_unit_test(writes_what_it_read),
-      cmocka_unit_test(builds),         cmocka_unit_test(equality),
-      cmocka_unit_test(values_by_path), cmocka_unit_test(files),
+      cmocka_unit_test(reads_a_job),
+      cmocka_unit_test(null_is_absent),
+      cmocka_unit_test(order_of_keys),
+      cmocka_unit_test(bad_texts),
+      cmocka_unit_test(typed_getters),
+      cmocka_unit_test(letters),
+      cmocka_unit_test(dots_are_free_elsewhere),
+      cmocka_unit_test(unknown_keys),
+      cmocka_unit_test(writes_what_it_read),
+      cmocka_unit_test(builds),
+      cmocka_unit_test(equality),
+      cmocka_unit_test(values_by_path),
+      cmocka_unit_test(files),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
