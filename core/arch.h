@@ -166,6 +166,15 @@ QTK_PUBLIC const struct qtk_arch_layer *qtk_arch_layer(const struct qtk_arch *ar
 /* The resolved parameters, an object; borrowed. */
 QTK_PUBLIC const json_t *qtk_arch_parameters(const struct qtk_arch *arch);
 
+/* Whether a model has a tensor of that role, and the bias of one; the weight's shape,
+ * [out, in], vectors with cols 1. */
+QTK_PUBLIC int qtk_arch_wants(const struct qtk_arch_model *m, enum qtk_role role);
+QTK_PUBLIC int qtk_arch_wants_bias(const struct qtk_arch_model *m, enum qtk_role role);
+QTK_PUBLIC void qtk_arch_shape(const struct qtk_arch_model *m, enum qtk_role role, int64_t *rows,
+                               int64_t *cols);
+/* Role i inside a block, in canonical order; -1 past the last. */
+QTK_PUBLIC int qtk_arch_block_role(int i);
+
 /* Tensors in canonical order: embedding, blocks, final norm, head. */
 QTK_PUBLIC int qtk_arch_tensors(const struct qtk_arch *arch);
 QTK_PUBLIC const struct qtk_arch_tensor *qtk_arch_tensor(const struct qtk_arch *arch, int i);

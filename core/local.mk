@@ -6,7 +6,17 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 %C%_libqtkcore_la_CXXFLAGS = $(AM_CXXFLAGS) -fvisibility=hidden
 %C%_libqtkcore_la_LIBADD = $(CORE_LIBS)
 %C%_libqtkcore_la_SOURCES = \
-	%D%/arch.h \
+	%D%/arch.c %D%/arch.h \
+	%D%/arch-check.c \
+	%D%/arch-config.c \
+	%D%/arch-find.c \
+	%D%/arch-formula.c %D%/arch-formula.h \
+	%D%/arch-inner.h \
+	%D%/arch-parameters.c \
+	%D%/arch-rotary.c \
+	%D%/arch-structure.c \
+	%D%/arch-tensors.c \
+	%D%/arch-value.c \
 	%D%/bundle.h \
 	%D%/context.c %D%/context.h \
 	%D%/device.c %D%/device.h \
@@ -43,6 +53,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/registry-probe.c \
 	%D%/registry-slots.c \
 	%D%/report.h \
+	%D%/source.c %D%/source.h \
 	%D%/state.h \
 	%D%/str.c %D%/str.h \
 	%D%/tensor.c %D%/tensor.h \

@@ -13,9 +13,11 @@ LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver
 SH_LOG_COMPILER = $(SHELL)
 
 UNIT_TESTS = \
+	%D%/unit/t-arch \
 	%D%/unit/t-context \
 	%D%/unit/t-digest \
 	%D%/unit/t-error \
+	%D%/unit/t-formula \
 	%D%/unit/t-fs \
 	%D%/unit/t-half \
 	%D%/unit/t-json \

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Rotary frequencies of a description. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "core/arch-inner.h"
+
+/* Waves longer than context / low are stretched by the factor, those shorter than
+ * context / high stay, and between them the share goes linearly with 1 / length. */
+static double rotary_bands(const struct qtk_arch_rotary *r, double inverse)
+{
+  double length = 2.0 * M_PI / inverse, context = (double)r->context;
+
+  if (length > context / r->low)
+    return inverse / r->factor;
+  if (length < context / r->high)
+    return inverse;
+  double share = (context / length - r->low) / (r->high - r->low);
+  return (1.0 - share) * inverse / r->factor + share * inverse;
+}
+
+static double rotary_scaled(const struct qtk_arch_rotary *r, double inverse)
+{
+  switch (r->scaling) {
+  case QTK_SCALING_LINEAR:
+    return inverse / r->factor;
+  case QTK_SCALING_BANDS:
+    return rotary_bands(r, inverse);
+  default:
+    return inverse;
+  }
+}
+
+/* Divisor of pair i of n, from factors given for another number of pairs: the one at the
+ * same share of the way. */
+static double rotary_divisor(const struct qtk_arch_rotary *r, int64_t i, int64_t n)
+{
+  return r->factors == NULL ? 1.0 : r->factors[i * r->n_factors / n];
+}
+
+int qtk_arch_frequencies(const struct qtk_arch *arch, int64_t head_size, int64_t *dims,
+                         float **inverse)
+{
+  const struct qtk_arch_rotary *r = &arch->model.rotary;
+  int64_t n = r->dims * head_size / arch->model.dims.head_size;
+
+  if (n < 2 || n % 2 != 0)
+    return qtk_error(QTK_EJOB,
+                     "heads of size %lld: rotary positions need an even number of values to turn, "
+                     "not %lld",
+                     (long long)head_size, (long long)n);
+  *inverse = malloc((size_t)(n / 2) * sizeof **inverse);
+  if (*inverse == NULL)
+    return qtk_error(QTK_ENOMEM, "out of memory");
+  for (int64_t i = 0; i < n / 2; i++) {
+    double plain = pow(r->theta, -2.0 * (double)i / (double)n);
+    (*inverse)[i] = (float)(rotary_scaled(r, plain) / rotary_divisor(r, i, n / 2));
+  }
+  *dims = n;
+  return QTK_OK;
+}
