@@ -148,7 +148,7 @@ int qtk_digest_from_hex(const char *hex, uint8_t digest[QTK_DIGEST_BYTES])
   for (int i = 0; good && i < QTK_DIGEST_BYTES; i++) {
     int high = digest_nibble(hex[2 * i]), low = digest_nibble(hex[2 * i + 1]);
     good = high >= 0 && low >= 0;
-    digest[i] = (uint8_t)(high << 4 | low);
+    digest[i] = (uint8_t)((unsigned)high << 4 | (unsigned)low);
   }
   if (!good)
     return qtk_error(QTK_EINPUT, "\"%.80s\" is no SHA-256 digest of 64 digits 0-9 a-f", hex);
