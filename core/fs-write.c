@@ -178,26 +178,33 @@ int qtk_writer_align(struct qtk_writer *w, size_t align)
   return rc;
 }
 
+static int write_sync(struct qtk_writer *w, uint64_t from, uint64_t to, unsigned flags)
+{
+  if (to > from && sync_file_range(w->fd, (off_t)from, (off_t)(to - from), flags) != 0 &&
+      errno != ENOSYS && errno != ESPIPE && errno != EINVAL)
+    return write_failed(w, errno);
+  return QTK_OK;
+}
+
 int qtk_writer_drop(struct qtk_writer *w)
 {
   int rc = write_check(w);
-  off_t from, bytes;
 
   if (rc == QTK_OK)
     rc = write_flush(w);
+  /* The disk works on the new bytes while we wait for the old ones. */
+  if (rc == QTK_OK)
+    rc = write_sync(w, w->sent, w->offset, SYNC_FILE_RANGE_WRITE);
+  if (rc == QTK_OK)
+    rc = write_sync(w, w->dropped, w->sent,
+                    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                        SYNC_FILE_RANGE_WAIT_AFTER);
   if (rc != QTK_OK)
     return rc;
-  from = (off_t)w->dropped;
-  bytes = (off_t)(w->offset - w->dropped);
-  if (bytes == 0)
-    return QTK_OK;
-  if (sync_file_range(w->fd, from, bytes,
-                      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-                          SYNC_FILE_RANGE_WAIT_AFTER) != 0 &&
-      errno != ENOSYS && errno != ESPIPE && errno != EINVAL)
-    return write_failed(w, errno);
-  posix_fadvise(w->fd, from, bytes, POSIX_FADV_DONTNEED);
-  w->dropped = w->offset / 4096 * 4096;
+  if (w->sent > w->dropped)
+    posix_fadvise(w->fd, (off_t)w->dropped, (off_t)(w->sent - w->dropped), POSIX_FADV_DONTNEED);
+  w->dropped = w->sent;
+  w->sent = w->offset / 4096 * 4096;
   return QTK_OK;
 }
 

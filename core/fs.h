@@ -40,7 +40,7 @@ struct qtk_writer {
   int fd;
   char *path, *temp;
   uint64_t offset; /* bytes put so far */
-  uint64_t dropped;
+  uint64_t sent, dropped; /* up to here to the disk; out of the page cache */
   uint8_t *buffer;
   size_t buffered;
   int failed; /* a put failed: commit will too */
@@ -52,7 +52,8 @@ QTK_PUBLIC int qtk_writer_put(struct qtk_writer *w, const void *data, size_t n);
 QTK_PUBLIC int qtk_writer_put_at(struct qtk_writer *w, uint64_t offset, const void *data, size_t n);
 /* Zero bytes up to the next multiple of `align`. */
 QTK_PUBLIC int qtk_writer_align(struct qtk_writer *w, size_t align);
-/* Sends what was put to the disk and gives its page cache back. */
+/* Sends what was put to the disk, without waiting for it, and gives the page cache of what
+ * earlier calls sent back. To be called every few MiB. */
 QTK_PUBLIC int qtk_writer_drop(struct qtk_writer *w);
 /* fsync, rename, fsync of the folder. Ends the writer, whatever it returns; on an
  * error the temporary file is gone. */
