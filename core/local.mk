@@ -18,6 +18,12 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/arch-tensors.c \
 	%D%/arch-value.c \
 	%D%/bundle.h \
+	%D%/bundle-format.c \
+	%D%/bundle-manifest.c %D%/bundle-manifest.h \
+	%D%/bundle-plan.c \
+	%D%/bundle-read.c \
+	%D%/bundle-tar.c %D%/bundle-tar.h \
+	%D%/bundle-write.c \
 	%D%/context.c %D%/context.h \
 	%D%/device.c %D%/device.h \
 	%D%/device-choose.c \
@@ -46,7 +52,8 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/pack.c %D%/pack.h \
 	%D%/pack-dequantize.c \
 	%D%/pack-layout.c \
-	%D%/part.h \
+	%D%/part.c %D%/part.h \
+	%D%/part-digest.c \
 	%D%/random.c %D%/random.h \
 	%D%/registry.c %D%/registry.h \
 	%D%/registry-load.c %D%/registry-load.h \
@@ -54,7 +61,8 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/registry-slots.c \
 	%D%/report.h \
 	%D%/source.c %D%/source.h \
-	%D%/state.h \
+	%D%/state.c %D%/state.h \
+	%D%/state-unit.c %D%/state-unit.h \
 	%D%/str.c %D%/str.h \
 	%D%/tensor.c %D%/tensor.h \
 	%D%/text.h \

@@ -176,8 +176,7 @@ size_t qtk_qtensor_block_bytes(const struct qtk_qlayout *l)
          layout_align(l->index_bytes) + layout_align(l->table_bytes);
 }
 
-/* Sets the pointers into the part of u8 scales. */
-static void layout_double(struct qtk_qtensor *t)
+void qtk_qtensor_unseal(struct qtk_qtensor *t)
 {
   uint64_t n = (uint64_t)t->layout.rows * (uint64_t)t->layout.groups;
 
@@ -212,7 +211,7 @@ struct qtk_qtensor qtk_qtensor_over(const struct qtk_qlayout *layout, void *bloc
   t.zeros = layout_part(&at, layout->zero_bytes);
   t.g_idx = layout_part(&at, layout->index_bytes);
   t.table = layout_part(&at, layout->table_bytes);
-  layout_double(&t);
+  qtk_qtensor_unseal(&t);
   return t;
 }
 

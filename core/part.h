@@ -71,7 +71,7 @@ QTK_PUBLIC int qtk_stored_digest(const struct qtk_stored *t, uint8_t out[QTK_DIG
 /* The digest of a model is SHA-256 over the digests (32 bytes each) of its tensors, in the
  * order of their names' bytes. `digests` [n] stands in the order of `names`. */
 QTK_PUBLIC int qtk_stored_digest_model(const char *const *names,
-                                   const uint8_t (*digests)[QTK_DIGEST_BYTES], size_t n,
-                                   uint8_t out[QTK_DIGEST_BYTES]);
+                                       const uint8_t (*digests)[QTK_DIGEST_BYTES], size_t n,
+                                       uint8_t out[QTK_DIGEST_BYTES]);
 
 #endif

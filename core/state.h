@@ -39,8 +39,8 @@ struct qtk_state_input {
  *   resume 0                 QTK_EUSAGE that names both choices
  *   resume 1, other inputs   QTK_EJOB that says what has changed
  * QTK_EUSAGE if another run works there, or if the folder is none of ours. */
-int qtk_state_begin(const char *dir, const struct qtk_state_input *inputs, int n_inputs,
-                    int resume, struct qtk_state **s);
+int qtk_state_begin(const char *dir, const struct qtk_state_input *inputs, int n_inputs, int resume,
+                    struct qtk_state **s);
 
 /* Whether units of an earlier run were there; the folder. */
 int qtk_state_resumed(const struct qtk_state *s);

@@ -5,6 +5,7 @@ dist_man_MANS += \
 	%D%/qtk-plugin.1 \
 	%D%/qtk-format-gguf.7 \
 	%D%/qtk-format-safetensors.7 \
+	%D%/qtk-bundle.5 \
 	%D%/qtk-quantizer-rtn.7
 
 EXTRA_DIST += $(dist_man_MANS:=.pod)

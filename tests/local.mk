@@ -14,6 +14,8 @@ SH_LOG_COMPILER = $(SHELL)
 
 UNIT_TESTS = \
 	%D%/unit/t-arch \
+	%D%/unit/t-bundle \
+	%D%/unit/t-bundle-format \
 	%D%/unit/t-context \
 	%D%/unit/t-digest \
 	%D%/unit/t-error \
@@ -27,6 +29,7 @@ UNIT_TESTS = \
 	%D%/unit/t-pack \
 	%D%/unit/t-random \
 	%D%/unit/t-rtn \
+	%D%/unit/t-state \
 	%D%/unit/t-str \
 	%D%/unit/t-tensor \
 	%D%/unit/t-thread \
@@ -111,6 +114,7 @@ TESTS = $(check_PROGRAMS) $(SH_TESTS)
 EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/unit/no-cmocka.sh %D%/cli/lib.sh \
 	%D%/lint/lib.sh %D%/lint/declared.sh %D%/lint/libraries \
 	%D%/tap.h %D%/conform/format.h %D%/conform/gguf-make.h \
+	%D%/unit/bundle-make.h \
 	%D%/conform/safetensors-make.h %D%/data/nano
 
 # The subset that ./check.sh runs in a build with sanitizers.

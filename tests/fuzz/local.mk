@@ -8,6 +8,11 @@
 # %C%_fuzz_X_LDFLAGS = $(FUZZ_LINK)
 FUZZERS =
 
+FUZZERS += %D%/fuzz-bundle
+%C%_fuzz_bundle_SOURCES = %D%/fuzz-bundle.c $(FUZZ_MAIN)
+%C%_fuzz_bundle_LDADD = $(UNIT_LIBS)
+%C%_fuzz_bundle_LDFLAGS = $(FUZZ_LINK)
+
 FUZZERS += %D%/fuzz-gguf
 %C%_fuzz_gguf_SOURCES = %D%/fuzz-gguf.c $(FUZZ_MAIN)
 %C%_fuzz_gguf_LDADD = $(BLACK_LIBS)
