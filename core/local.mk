@@ -59,7 +59,9 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/registry-load.c %D%/registry-load.h \
 	%D%/registry-probe.c \
 	%D%/registry-slots.c \
-	%D%/report.h \
+	%D%/report.c %D%/report.h \
+	%D%/report-html.c \
+	%D%/report-table.c \
 	%D%/source.c %D%/source.h \
 	%D%/state.c %D%/state.h \
 	%D%/state-unit.c %D%/state-unit.h \

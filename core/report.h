@@ -4,14 +4,14 @@
 #ifndef QTK_CORE_REPORT_H
 #define QTK_CORE_REPORT_H
 
+#include "core/eval.h"
 #include "core/json.h"
 
 /* A new report with the version in it; freed with json_decref. NULL with QTK_ENOMEM. */
 json_t *qtk_report_new(void);
 
-/* The resolved job as the user may feed it back, and without threads, limits and paths
- * as results.json and the bundle hold it. */
-int qtk_report_set_job(json_t *report, const char *job, const char *portable);
+/* The resolved job, as the user may feed it back. */
+int qtk_report_set_job(json_t *report, const char *job);
 int qtk_report_set_model(json_t *report, const char *family, int64_t parameters,
                          const char *digest);
 /* The processor's name is found out. `instructions`: the set in use, "avx2". */
@@ -28,29 +28,11 @@ json_t *qtk_report_stage(json_t *report, const char *run, const char *method);
 
 /* ---- what stages say ------------------------------------------------------------ */
 
-/* What a number was measured on. */
-struct qtk_report_data {
-  const char *name;   /* base name of the file */
-  const char *sha256; /* hex */
-  int64_t context, windows, tokens;
-};
-
-struct qtk_report_perplexity {
-  double value, standard_error; /* of the value */
-  const double *nll_per_window; /* [data.windows] */
-  const char *protocol;
-  struct qtk_report_data data;
-};
-int qtk_report_perplexity(json_t *stage, const struct qtk_report_perplexity *p);
-
-/* Of the model to the unquantized one. */
-struct qtk_report_divergence {
-  double mean_kl, standard_error;
-  double same_top; /* share of tokens whose likeliest next token is the same */
-  const double *kl_per_window; /* [data.windows] */
-  struct qtk_report_data data;
-};
-int qtk_report_divergence(json_t *stage, const struct qtk_report_divergence *d);
+/* `protocol` is its name. */
+int qtk_report_perplexity(json_t *stage, const char *protocol, const struct qtk_perplexity *p,
+                          const struct qtk_text *text);
+int qtk_report_divergence(json_t *stage, const struct qtk_divergence *d,
+                          const struct qtk_text *text);
 
 struct qtk_report_layer {
   const char *name;
@@ -59,7 +41,7 @@ struct qtk_report_layer {
   double relative_error; /* |w - what|^2 / |w|^2 */
   int64_t samples;       /* calibration tokens */
   double seconds;
-  const char *note;      /* or NULL */
+  const char *note; /* or NULL */
 };
 /* A new object, for a unit of the state; NULL with QTK_ENOMEM set. */
 json_t *qtk_report_layer(const struct qtk_report_layer *layer);
@@ -72,15 +54,16 @@ struct qtk_report_sizes {
 };
 int qtk_report_sizes(json_t *stage, const struct qtk_report_sizes *sizes);
 
-int qtk_report_export(json_t *stage, const char *path, uint64_t bytes,
-                      const char (*files)[256], int n_files);
+int qtk_report_export(json_t *stage, const char *path, uint64_t bytes, const char (*files)[256],
+                      int n_files);
 
 /* ---- what is made of it ---------------------------------------------------------- */
 
-/* The report as text; the same without machine, times, rates, memory and paths, which
- * is the bundle's results.json. */
+/* The report as text. */
 QTK_PUBLIC int qtk_report_write(const json_t *report, struct qtk_str *out);
-QTK_PUBLIC int qtk_report_results(const json_t *report, struct qtk_str *out);
+/* The bundle's results.json: the same without machine, times, rates, memory, paths and
+ * warnings, and with `job` as the bundle holds it. */
+QTK_PUBLIC int qtk_report_results(const json_t *report, const char *job, struct qtk_str *out);
 
 /* A summary for people, and a page that needs nothing else. Both take a report that
  * was read from a file, too. */

@@ -6,7 +6,8 @@ dist_man_MANS += \
 	%D%/qtk-format-gguf.7 \
 	%D%/qtk-format-safetensors.7 \
 	%D%/qtk-bundle.5 \
-	%D%/qtk-quantizer-rtn.7
+	%D%/qtk-quantizer-rtn.7 \
+	%D%/qtk-report.5
 
 EXTRA_DIST += $(dist_man_MANS:=.pod)
 MAINTAINERCLEANFILES += $(dist_man_MANS)

@@ -28,6 +28,7 @@ UNIT_TESTS = \
 	%D%/unit/t-option \
 	%D%/unit/t-pack \
 	%D%/unit/t-random \
+	%D%/unit/t-report \
 	%D%/unit/t-rtn \
 	%D%/unit/t-state \
 	%D%/unit/t-str \

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The report as a table for people: a line or more a stage. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "core/report.h"
+
+/* What a report that was read from a file lacks counts as nothing. */
+static double table_real(const json_t *object, const char *key)
+{
+  return json_number_value(json_object_get(object, key));
+}
+
+static int64_t table_int(const json_t *object, const char *key)
+{
+  return json_integer_value(json_object_get(object, key));
+}
+
+static const char *table_text(const json_t *object, const char *key)
+{
+  const char *text = json_string_value(json_object_get(object, key));
+  return text ? text : "";
+}
+
+static int table_bytes(struct qtk_str *out, double bytes)
+{
+  static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+  size_t unit = 0;
+  while (bytes >= 999.5 && unit + 1 < sizeof units / sizeof *units) {
+    bytes /= 1000;
+    unit++;
+  }
+  return qtk_str_printf(out, "%.*f %s", unit > 0 && bytes < 99.95, bytes, units[unit]);
+}
+
+/* ---- what a stage found, a line each ---------------------------------------------- */
+
+static void table_perplexity(const json_t *p, struct qtk_str *out)
+{
+  qtk_str_printf(out, "perplexity %.4f +- %.4f (%s, %" PRId64 " x %" PRId64 ", %s)\n",
+                 table_real(p, "value"), table_real(p, "standard_error"), table_text(p, "protocol"),
+                 table_int(p, "windows"), table_int(p, "context"), table_text(p, "data"));
+}
+
+static void table_divergence(const json_t *d, struct qtk_str *out)
+{
+  qtk_str_printf(
+      out, "divergence %.6f +- %.6f, same top token %.2f %% (%" PRId64 " x %" PRId64 ", %s)\n",
+      table_real(d, "mean_kl"), table_real(d, "standard_error"), 100 * table_real(d, "same_top"),
+      table_int(d, "windows"), table_int(d, "context"), table_text(d, "data"));
+}
+
+static void table_sizes(const json_t *stage, struct qtk_str *out)
+{
+  qtk_str_printf(out, "%.4f bits a weight, %.4f over all, ", table_real(stage, "bits_per_weight"),
+                 table_real(stage, "bits_per_weight_total"));
+  table_bytes(out, table_real(stage, "bytes"));
+  qtk_str_add(out, "\n");
+}
+
+static void table_worst(const json_t *layers, struct qtk_str *out)
+{
+  const json_t *layer, *worst = NULL;
+  double sum = 0;
+  size_t i;
+  json_array_foreach(layers, i, layer)
+  {
+    double error = table_real(layer, "relative_error");
+    sum += error;
+    if (!worst || error > table_real(worst, "relative_error"))
+      worst = layer;
+  }
+  if (worst)
+    qtk_str_printf(out, "%zu layers, relative error %.3g on average, %.3g in %s\n",
+                   json_array_size(layers), sum / (double)json_array_size(layers),
+                   table_real(worst, "relative_error"), table_text(worst, "name"));
+}
+
+static void table_adapt(const json_t *stage, struct qtk_str *out)
+{
+  const json_t *losses = json_object_get(stage, "loss");
+  const json_t *first = json_array_get(losses, 0);
+  const json_t *last = json_array_get(losses, json_array_size(losses) - 1);
+  qtk_str_printf(out, "%" PRId64 " parameters trained on %" PRId64 " tokens, loss %.4f to %.4f\n",
+                 table_int(stage, "trainable"), table_int(stage, "tokens"),
+                 table_real(first, "loss"), table_real(last, "loss"));
+}
+
+static void table_export(const json_t *stage, struct qtk_str *out)
+{
+  table_bytes(out, table_real(stage, "bytes"));
+  qtk_str_printf(out, " in %s\n", table_text(stage, "path"));
+}
+
+static void table_results(const json_t *stage, struct qtk_str *out)
+{
+  static const struct {
+    const char *key;
+    void (*write)(const json_t *value, struct qtk_str *out);
+    int whole; /* wants the stage, not the value */
+  } kinds[] = {{"perplexity", table_perplexity, 0}, {"divergence", table_divergence, 0},
+               {"bits_per_weight", table_sizes, 1}, {"layers", table_worst, 0},
+               {"trainable", table_adapt, 1},       {"files", table_export, 1}};
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    const json_t *value = json_object_get(stage, kinds[i].key);
+    if (value)
+      kinds[i].write(kinds[i].whole ? stage : value, out);
+  }
+}
+
+/* ---- the table --------------------------------------------------------------------- */
+
+static void table_head(const json_t *report, struct qtk_str *out)
+{
+  const json_t *model = json_object_get(report, "model");
+  const json_t *machine = json_object_get(report, "machine");
+  if (json_is_object(model))
+    qtk_str_printf(out, "model    %s, %" PRId64 " parameters\n", table_text(model, "family"),
+                   table_int(model, "parameters"));
+  if (json_is_object(machine))
+    qtk_str_printf(out, "machine  %s, %" PRId64 " threads, %s %s\n",
+                   table_text(machine, "processor"), table_int(machine, "threads"),
+                   table_text(machine, "backend"), table_text(machine, "instructions"));
+  if (out->length > 0)
+    qtk_str_add(out, "\n");
+}
+
+/* "  12.3 s   216 MB" under the heads of its columns. */
+static void table_cost(const json_t *object, struct qtk_str *out)
+{
+  struct qtk_str peak = {0};
+  table_bytes(&peak, table_real(object, "peak_bytes"));
+  qtk_str_printf(out, "%9.1f s %9s", table_real(object, "seconds"), peak.data ? peak.data : "");
+  out->failed |= peak.failed;
+  qtk_str_free(&peak);
+}
+
+static void table_stage(const json_t *stage, size_t i, struct qtk_str *out)
+{
+  struct qtk_str lines = {0};
+  char name[40];
+  snprintf(name, sizeof name, "%zu %s %s", i, table_text(stage, "run"),
+           table_text(stage, "method"));
+  qtk_str_printf(out, "%-24s", name);
+  table_cost(stage, out);
+  table_results(stage, &lines);
+  qtk_str_add(out, lines.length ? "   " : "\n");
+  for (const char *line = lines.data, *end; line && *line; line = end + 1) {
+    end = strchr(line, '\n');
+    qtk_str_printf(out, "%*s%.*s\n", line == lines.data ? 0 : 48, "", (int)(end - line), line);
+  }
+  out->failed |= lines.failed;
+  qtk_str_free(&lines);
+}
+
+int qtk_report_table(const json_t *report, struct qtk_str *out)
+{
+  const json_t *stages = json_object_get(report, "stages"), *stage;
+  const json_t *warnings = json_object_get(report, "warnings");
+  size_t i;
+  table_head(report, out);
+  qtk_str_printf(out, "%-24s%11s %9s   %s\n", "stage", "time", "memory", "result");
+  json_array_foreach(stages, i, stage) table_stage(stage, i, out);
+  qtk_str_printf(out, "%-24s", "all");
+  table_cost(report, out);
+  qtk_str_add(out, "\n");
+  if (table_int(warnings, "count") > 0)
+    qtk_str_printf(out, "\n%" PRId64 " warning%s\n", table_int(warnings, "count"),
+                   table_int(warnings, "count") == 1 ? "" : "s");
+  return out->failed ? qtk_error(QTK_ENOMEM, "out of memory (wanted for a table)") : QTK_OK;
+}

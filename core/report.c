@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Fills in the report. */
+#include "core/report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "core/log.h"
+
+/* ---- values -------------------------------------------------------------------- */
+
+/* A text as JSON, or null; what is no UTF-8 (names of files) has '?' for odd bytes. */
+static json_t *report_text(const char *text)
+{
+  json_t *value = text ? json_string(text) : json_null();
+  char *copy = value ? NULL : strdup(text);
+  for (char *c = copy; c && *c; c++)
+    if ((unsigned char)*c >= 0x80)
+      *c = '?';
+  if (copy)
+    value = json_string(copy);
+  free(copy);
+  return value;
+}
+
+static json_t *report_reals(const double *values, int64_t n)
+{
+  json_t *array = json_array();
+  for (int64_t i = 0; array && i < n; i++)
+    if (qtk_json_append(array, qtk_json_real(values[i])) != QTK_OK) {
+      json_decref(array);
+      return NULL;
+    }
+  return array;
+}
+
+/* Two values under a key each; keys that are there keep their place. */
+static int report_set_two(json_t *object, const char *key, json_t *value, const char *key2,
+                          json_t *value2)
+{
+  int rc = qtk_json_set(object, key, value);
+  int rc2 = qtk_json_set(object, key2, value2);
+  return rc == QTK_OK ? rc2 : rc;
+}
+
+/* Puts an object that json_pack made, or failed to make. */
+static int report_put(json_t *object, const char *key, json_t *packed)
+{
+  if (!packed)
+    return qtk_error(QTK_ENOMEM, "out of memory (wanted for the report)");
+  return qtk_json_set(object, key, packed);
+}
+
+/* ---- the whole ------------------------------------------------------------------- */
+
+json_t *qtk_report_new(void)
+{
+  /* All keys at once, so that they stand in this order whenever they are filled in. */
+  json_t *report =
+      json_pack("{s:s, s:n, s:n, s:n, s:n, s:n, s:n, s:[]}", "qtk", qtk_version(), "job", "model",
+                "machine", "seconds", "peak_bytes", "warnings", "stages");
+  if (!report)
+    qtk_error(QTK_ENOMEM, "out of memory (wanted for the report)");
+  return report;
+}
+
+int qtk_report_set_job(json_t *report, const char *job)
+{
+  return qtk_json_set(report, "job", report_text(job));
+}
+
+int qtk_report_set_model(json_t *report, const char *family, int64_t parameters, const char *digest)
+{
+  return report_put(report, "model",
+                    json_pack("{s:o, s:I, s:o}", "family", report_text(family), "parameters",
+                              (json_int_t)parameters, "digest", report_text(digest)));
+}
+
+/* The processor as Linux names it, else the kind of machine. */
+static void report_processor(char *name, size_t size)
+{
+  char line[512];
+  FILE *f = fopen("/proc/cpuinfo", "re");
+  struct utsname machine;
+  snprintf(name, size, "%s", uname(&machine) == 0 ? machine.machine : "unknown");
+  while (f && fgets(line, sizeof line, f)) {
+    char *value = strncmp(line, "model name", 10) == 0 ? strchr(line, ':') : NULL;
+    if (!value)
+      continue;
+    value += strspn(value, ": \t");
+    value[strcspn(value, "\n")] = 0;
+    snprintf(name, size, "%s", value);
+    break;
+  }
+  if (f)
+    fclose(f);
+}
+
+int qtk_report_set_machine(json_t *report, const char *backend, const char *instructions,
+                           int threads)
+{
+  char processor[256];
+  report_processor(processor, sizeof processor);
+  return report_put(report, "machine",
+                    json_pack("{s:o, s:o, s:o, s:i}", "processor", report_text(processor),
+                              "backend", report_text(backend), "instructions",
+                              report_text(instructions), "threads", threads));
+}
+
+static json_t *report_warnings(void)
+{
+  json_t *texts = json_array();
+  char *text;
+  for (size_t i = 0; texts && (text = qtk_log_warning(i)); i++) {
+    int rc = qtk_json_append(texts, report_text(text));
+    free(text);
+    if (rc != QTK_OK)
+      break;
+  }
+  return json_pack("{s:I, s:o}", "count", (json_int_t)qtk_log_warnings(), "texts", texts);
+}
+
+int qtk_report_end(json_t *report, double seconds, uint64_t peak_bytes)
+{
+  int rc = report_put(report, "warnings", report_warnings());
+  return rc == QTK_OK ? qtk_report_end_stage(report, seconds, peak_bytes) : rc;
+}
+
+/* ---- stages ---------------------------------------------------------------------- */
+
+json_t *qtk_report_stage(json_t *report, const char *run, const char *method)
+{
+  json_t *stage = json_pack("{s:o, s:o, s:n, s:n}", "run", report_text(run), "method",
+                            report_text(method), "seconds", "peak_bytes");
+  if (stage && !method)
+    json_object_del(stage, "method");
+  /* The array owns it from now on, also when that fails. */
+  if (!stage || qtk_json_append(json_object_get(report, "stages"), stage) != QTK_OK) {
+    qtk_error(QTK_ENOMEM, "out of memory (wanted for the report)");
+    return NULL;
+  }
+  return stage;
+}
+
+int qtk_report_end_stage(json_t *stage, double seconds, uint64_t peak_bytes)
+{
+  return report_set_two(stage, "seconds", qtk_json_real(seconds), "peak_bytes",
+                        json_integer((json_int_t)peak_bytes));
+}
+
+int qtk_report_perplexity(json_t *stage, const char *protocol, const struct qtk_perplexity *p,
+                          const struct qtk_text *text)
+{
+  return report_put(stage, "perplexity",
+                    json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "value",
+                              qtk_json_real(p->value), "standard_error",
+                              qtk_json_real(p->standard_error), "protocol", report_text(protocol),
+                              "context", (json_int_t)p->context, "windows", (json_int_t)p->windows,
+                              "tokens", (json_int_t)p->tokens, "data", report_text(text->name),
+                              "data_sha256", report_text(text->sha256), "nll_per_window",
+                              report_reals(p->nll_per_window, p->windows)));
+}
+
+int qtk_report_divergence(json_t *stage, const struct qtk_divergence *d,
+                          const struct qtk_text *text)
+{
+  json_t *object =
+      json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "mean_kl",
+                qtk_json_real(d->mean_kl), "standard_error", qtk_json_real(d->standard_error),
+                "p99", qtk_json_real(d->p99), "maximum", qtk_json_real(d->maximum), "same_top",
+                qtk_json_real(d->same_top), "context", (json_int_t)d->context, "windows",
+                (json_int_t)d->windows, "tokens", (json_int_t)d->tokens, "data",
+                report_text(text->name), "data_sha256", report_text(text->sha256), "kl_per_window",
+                report_reals(d->kl_per_window, d->windows));
+  return report_put(stage, "divergence", object);
+}
+
+json_t *qtk_report_layer(const struct qtk_report_layer *l)
+{
+  json_t *layer =
+      json_pack("{s:o, s:i, s:I, s:o, s:I, s:o}", "name", report_text(l->name), "bits", l->bits,
+                "group", (json_int_t)l->group, "relative_error", qtk_json_real(l->relative_error),
+                "samples", (json_int_t)l->samples, "seconds", qtk_json_real(l->seconds));
+  if (!layer)
+    qtk_error(QTK_ENOMEM, "out of memory (wanted for the report)");
+  else if (l->note && *l->note && qtk_json_set(layer, "note", report_text(l->note)) != QTK_OK) {
+    json_decref(layer);
+    return NULL;
+  }
+  return layer;
+}
+
+int qtk_report_add_layer(json_t *stage, json_t *layer)
+{
+  json_t *layers = json_object_get(stage, "layers");
+  if (!layers && report_put(stage, "layers", json_array()) == QTK_OK)
+    layers = json_object_get(stage, "layers");
+  if (!layers)
+    json_decref(layer);
+  return layers ? qtk_json_append(layers, layer) : QTK_ENOMEM;
+}
+
+static double report_bits(uint64_t bytes, uint64_t weights)
+{
+  return weights ? 8.0 * (double)bytes / (double)weights : 0.0;
+}
+
+int qtk_report_sizes(json_t *stage, const struct qtk_report_sizes *s)
+{
+  int rc = report_set_two(
+      stage, "bits_per_weight", qtk_json_real(report_bits(s->target_bytes, s->target_weights)),
+      "bits_per_weight_total", qtk_json_real(report_bits(s->total_bytes, s->total_weights)));
+  return rc == QTK_OK ? qtk_json_set(stage, "bytes", json_integer((json_int_t)s->total_bytes)) : rc;
+}
+
+int qtk_report_export(json_t *stage, const char *path, uint64_t bytes, const char (*files)[256],
+                      int n_files)
+{
+  json_t *names = json_array();
+  int rc =
+      report_set_two(stage, "path", report_text(path), "bytes", json_integer((json_int_t)bytes));
+  for (int i = 0; i < n_files && names && rc == QTK_OK; i++)
+    rc = qtk_json_append(names, report_text(files[i]));
+  int rc2 = qtk_json_set(stage, "files", names);
+  return rc == QTK_OK ? rc2 : rc;
+}
+
+/* ---- as text ----------------------------------------------------------------------- */
+
+int qtk_report_write(const json_t *report, struct qtk_str *out)
+{
+  int rc = qtk_json_write(report, 0, out);
+  return rc == QTK_OK ? qtk_str_add(out, "\n") : rc;
+}
+
+/* What differs from run to run. */
+static int report_is_of_run(const char *key)
+{
+  static const char *const keys[] = {"machine",           "seconds", "peak_bytes",
+                                     "tokens_per_second", "path",    "warnings"};
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+    if (strcmp(key, keys[i]) == 0)
+      return 1;
+  return 0;
+}
+
+static void report_strip(json_t *value)
+{
+  const char *key;
+  json_t *item;
+  void *next;
+  size_t i;
+  json_object_foreach_safe(value, next, key, item)
+  {
+    if (report_is_of_run(key))
+      json_object_del(value, key);
+    else
+      report_strip(item);
+  }
+  json_array_foreach(value, i, item) report_strip(item);
+}
+
+int qtk_report_results(const json_t *report, const char *job, struct qtk_str *out)
+{
+  json_t *copy = json_deep_copy(report);
+  if (!copy)
+    return qtk_error(QTK_ENOMEM, "out of memory (wanted for the report)");
+  report_strip(copy);
+  int rc = qtk_json_set(copy, "job", report_text(job));
+  if (rc == QTK_OK)
+    rc = qtk_report_write(copy, out);
+  json_decref(copy);
+  return rc;
+}

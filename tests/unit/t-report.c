@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The report and what is made of it. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/log.h"
+#include "core/report.h"
+
+static double windows[] = {2.5, 3.25, 3.0};
+static struct qtk_text text = {.name = (char *)"wiki <&> \xff.txt"};
+
+static void add_evaluate(json_t *report, double value)
+{
+  struct qtk_perplexity p = {.context = 2048,
+                             .windows = 3,
+                             .tokens = 6141,
+                             .value = value,
+                             .standard_error = 0.5,
+                             .nll_per_window = windows};
+  struct qtk_divergence d = {.context = 512,
+                             .windows = 3,
+                             .tokens = 1533,
+                             .mean_kl = 0.125,
+                             .same_top = 0.75,
+                             .p99 = NAN,
+                             .kl_per_window = windows};
+  json_t *stage = qtk_report_stage(report, "evaluate", NULL);
+  assert_non_null(stage);
+  assert_int_equal(qtk_report_perplexity(stage, "paper", &p, &text), QTK_OK);
+  assert_int_equal(qtk_report_divergence(stage, &d, &text), QTK_OK);
+  assert_int_equal(qtk_report_end_stage(stage, 12.5, 800000000), QTK_OK);
+}
+
+static void add_quantize(json_t *report)
+{
+  struct qtk_report_sizes sizes = {1000, 2000, 93000000, 134515008};
+  json_t *stage = qtk_report_stage(report, "quantize", "nearest");
+  for (int i = 0; i < 3; i++) {
+    struct qtk_report_layer layer = {.name = i == 1 ? "blocks.1.up" : "blocks.0.up",
+                                     .bits = 4,
+                                     .group = 64,
+                                     .relative_error = i == 1 ? 0.02 : 0.01,
+                                     .seconds = 0.5,
+                                     .note = i == 2 ? "damped" : ""};
+    assert_int_equal(qtk_report_add_layer(stage, qtk_report_layer(&layer)), QTK_OK);
+  }
+  assert_int_equal(qtk_report_sizes(stage, &sizes), QTK_OK);
+  assert_int_equal(qtk_report_end_stage(stage, 1.25, 216000000), QTK_OK);
+}
+
+static json_t *example(void)
+{
+  static const char files[2][256] = {"config.json", "model.safetensors"};
+  json_t *report = qtk_report_new(), *stage;
+  assert_non_null(report);
+  memset(text.sha256, 'e', 64);
+  assert_int_equal(qtk_report_set_job(report, "[job]\npath = \"/home/me\"\n"), QTK_OK);
+  assert_int_equal(qtk_report_set_model(report, "family", 134515008, "abc"), QTK_OK);
+  assert_int_equal(qtk_report_set_machine(report, "cpu", "avx2", 2), QTK_OK);
+  add_evaluate(report, 19.92);
+  add_quantize(report);
+  add_evaluate(report, 26.35);
+  stage = qtk_report_stage(report, "export", "folder");
+  assert_int_equal(qtk_report_export(stage, "/home/me/out", 12345, files, 2), QTK_OK);
+  assert_int_equal(qtk_report_end_stage(stage, 0.5, 1000), QTK_OK);
+  qtk_log_forget();
+  qtk_warn("a unit was damaged");
+  assert_int_equal(qtk_report_end(report, 30.25, 900000000), QTK_OK);
+  return report;
+}
+
+static json_t *parsed(const struct qtk_str *s)
+{
+  json_t *root;
+  assert_int_equal(qtk_json_parse(s->data, s->length, "report", &root), QTK_OK);
+  return root;
+}
+
+static double real_at(const json_t *root, const char *path)
+{
+  double value = NAN;
+  assert_int_equal(qtk_json_get_real(root, path, &value), QTK_OK);
+  return value;
+}
+
+/* What a reader finds, and the order of the keys. */
+static void report_text(void **state)
+{
+  json_t *report = example(), *read;
+  struct qtk_str s = {0};
+  const char *value, *key;
+  (void)state;
+  assert_int_equal(qtk_report_write(report, &s), QTK_OK);
+  assert_int_equal(s.data[s.length - 1], '\n');
+  read = parsed(&s);
+  assert_true(json_equal(read, report));
+  assert_true(real_at(read, "stages.0.perplexity.value") == 19.92);
+  assert_true(real_at(read, "stages.0.perplexity.nll_per_window.1") == 3.25);
+  assert_true(real_at(read, "stages.1.layers.1.relative_error") == 0.02);
+  assert_true(real_at(read, "stages.1.bits_per_weight") == 4.0);
+  assert_true(real_at(read, "seconds") == 30.25);
+  assert_true(real_at(read, "machine.threads") == 2);
+  assert_true(real_at(read, "warnings.count") == 1);
+  assert_true(json_is_null(json_object_get(qtk_json_find(read, "stages.0.divergence"), "p99")));
+  assert_int_equal(qtk_json_get_text(read, "stages.0.perplexity.data", &value), QTK_OK);
+  assert_string_equal(value, "wiki <&> ?.txt");
+  assert_int_equal(qtk_json_get_text(read, "warnings.texts.0", &value), QTK_OK);
+  assert_string_equal(value, "a unit was damaged");
+  assert_null(json_object_get(qtk_json_find(read, "stages.0"), "method"));
+  assert_null(json_object_get(qtk_json_find(read, "stages.1.layers.0"), "note"));
+  assert_non_null(json_object_get(qtk_json_find(read, "stages.1.layers.2"), "note"));
+  key = json_object_iter_key(json_object_iter(report));
+  assert_string_equal(key, "qtk");
+  assert_true(strstr(s.data, "\"machine\"") < strstr(s.data, "\"stages\""));
+  json_decref(read);
+  json_decref(report);
+  qtk_str_free(&s);
+}
+
+/* Nothing of the machine, of times, memory and paths: the same for every run. */
+static void results(void **state)
+{
+  static const char *const gone[] = {"seconds",  "peak_bytes", "machine",          "/home/me",
+                                     "warnings", "processor",  "tokens_per_second"};
+  json_t *report = example(), *read;
+  struct qtk_str s = {0}, before = {0}, after = {0};
+  (void)state;
+  qtk_report_write(report, &before);
+  assert_int_equal(qtk_report_results(report, "[job]\n", &s), QTK_OK);
+  for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
+    assert_null(strstr(s.data, gone[i]));
+  read = parsed(&s);
+  assert_true(real_at(read, "stages.2.perplexity.value") == 26.35);
+  assert_true(real_at(read, "stages.1.bytes") == 93000000);
+  assert_string_equal(json_string_value(json_object_get(read, "job")), "[job]\n");
+  qtk_report_write(report, &after);
+  assert_string_equal(before.data, after.data); /* left as it was */
+  json_decref(read);
+  json_decref(report);
+  qtk_str_free(&s);
+  qtk_str_free(&before);
+  qtk_str_free(&after);
+}
+
+static void table(void **state)
+{
+  static const char *const there[] = {"family, 134515008 parameters",
+                                      "avx2",
+                                      "0 evaluate",
+                                      "1 quantize nearest",
+                                      "perplexity 19.9200 +- 0.5000 (paper, 3 x 2048, wiki",
+                                      "26.3500",
+                                      "4.0000 bits a weight",
+                                      "93.0 MB",
+                                      "3 layers",
+                                      "0.02 in blocks.1.up",
+                                      "12.5 s",
+                                      "216 MB",
+                                      "same top token 75.00 %",
+                                      "12.3 kB in /home/me/out",
+                                      "all",
+                                      "1 warning\n"};
+  json_t *report = example(), *empty = json_object();
+  struct qtk_str s = {0}, none = {0};
+  (void)state;
+  assert_int_equal(qtk_report_table(report, &s), QTK_OK);
+  for (size_t i = 0; i < sizeof there / sizeof *there; i++) {
+    if (!strstr(s.data, there[i]))
+      print_error("no \"%s\" in\n%s", there[i], s.data);
+    assert_non_null(strstr(s.data, there[i]));
+  }
+  assert_int_equal(qtk_report_table(empty, &none), QTK_OK);
+  json_decref(report);
+  json_decref(empty);
+  qtk_str_free(&s);
+  qtk_str_free(&none);
+}
+
+static size_t count(const char *in, const char *what)
+{
+  size_t n = 0;
+  for (; (in = strstr(in, what)); in++)
+    n++;
+  return n;
+}
+
+static void html(void **state)
+{
+  json_t *report = example(), *odd;
+  struct qtk_str s = {0}, other = {0};
+  (void)state;
+  assert_int_equal(qtk_report_html(report, &s), QTK_OK);
+  assert_int_equal(count(s.data, "<svg"), 3);
+  assert_int_equal(count(s.data, "</svg>"), 3);
+  assert_int_equal(count(s.data, "<polyline"), 4);
+  assert_int_equal(count(s.data, "<rect"), 3);
+  assert_non_null(strstr(s.data, "wiki &lt;&amp;&gt;"));
+  assert_null(strstr(s.data, "<&>"));
+  assert_null(strstr(s.data, "http"));
+  assert_null(strstr(s.data, "nan"));
+  /* Reports that were made elsewhere may have anything in them. */
+  odd = json_pack("{s:[{s:{s:[s,n,f]}}, i, {s:[]}, {s:s, s:[{s:s}]}]}", "stages", "perplexity",
+                  "nll_per_window", "x", 1.5, 3, "layers", "run", "<b>", "loss", "loss", "y");
+  assert_non_null(odd);
+  assert_int_equal(qtk_report_html(odd, &other), QTK_OK);
+  assert_null(strstr(other.data, "<b>"));
+  json_decref(odd);
+  json_decref(report);
+  qtk_str_free(&s);
+  qtk_str_free(&other);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {cmocka_unit_test(report_text), cmocka_unit_test(results),
+                                     cmocka_unit_test(table), cmocka_unit_test(html)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
