@@ -61,14 +61,16 @@ static int format_tensor(void *h, int i, struct qtk_tensor_info *info)
 static int format_view(const struct qtk_bundle *b, int i, struct qtk_qtensor *view)
 {
   const struct qtk_stored *t = &b->tensors[i];
-  const struct qtk_loaded *loaded;
   *view = t->view;
   if (view->layout.encoding != QTK_OPAQUE)
     return QTK_OK;
-  int rc = qtk_registry_get(QTK_QUANTIZER, t->plugin, &loaded);
+  /* Finding a plugin looks into folders: once a tensor, not once a row. */
+  const struct qtk_loaded *loaded = atomic_load(&b->makers[i]);
+  int rc = loaded ? QTK_OK : qtk_registry_get(QTK_QUANTIZER, t->plugin, &loaded);
   if (rc != QTK_OK)
     return qtk_error_at(rc, "%s: %s needs plugin %s, which is not installed", b->map.path, t->name,
                         t->plugin);
+  atomic_store(&b->makers[i], loaded);
   view->dequantize = loaded->ops.quantizer.dequantize;
   if (!view->dequantize)
     return qtk_error(QTK_EPLUGIN, "%s: %s needs plugin %s, which cannot read it back", b->map.path,

@@ -215,7 +215,8 @@ static int manifest_tensors(struct qtk_bundle *b)
     return rc;
   b->tensors = calloc(n + 1, sizeof *b->tensors);
   b->types = calloc(n + 1, sizeof *b->types);
-  if (!b->tensors || !b->types)
+  b->makers = calloc(n + 1, sizeof *b->makers);
+  if (!b->tensors || !b->types || !b->makers)
     return qtk_error_memory(n * sizeof *b->tensors, "the tensors of a bundle");
   for (size_t i = 0; i < n && rc == QTK_OK; i++)
     rc = manifest_tensor(b, i, qtk_toml_item(array, i));

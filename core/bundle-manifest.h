@@ -3,6 +3,8 @@
 #ifndef QTK_CORE_BUNDLE_MANIFEST_H
 #define QTK_CORE_BUNDLE_MANIFEST_H
 
+#include <stdatomic.h>
+
 #include "core/bundle.h"
 #include "core/fs.h"
 
@@ -44,6 +46,8 @@ int qtk_bundle_manifest_write(const struct qtk_bundle_plan *plan,
 
 /* ---- reading ------------------------------------------------------------------ */
 
+struct qtk_loaded; /* core/registry.h */
+
 struct qtk_bundle {
   struct qtk_map map;
   struct qtk_toml *manifest;
@@ -54,6 +58,8 @@ struct qtk_bundle {
   size_t n_members;
   struct qtk_stored *tensors; /* sorted by name */
   char (*types)[32];          /* of the tensors, for people */
+  /* What reads opaque tensors, as soon as it is known. */
+  const struct qtk_loaded *_Atomic *makers;
   size_t n_tensors;
 };
 

@@ -148,6 +148,7 @@ void qtk_bundle_close(struct qtk_bundle *b)
   free(b->used);
   free(b->tensors);
   free(b->types);
+  free(b->makers);
   qtk_toml_free(b->manifest);
   qtk_map_close(&b->map);
   free(b);

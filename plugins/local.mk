@@ -10,7 +10,7 @@
 if BUILD_QUANTIZER_RTN
 qtkplugin_LTLIBRARIES += %D%/qtk-quantizer-rtn.la
 # Comparisons that may trap keep the loops over lanes from becoming vector code.
-%C%_qtk_quantizer_rtn_la_CFLAGS = $(AM_CFLAGS) -fno-trapping-math -fvect-cost-model=dynamic
+%C%_qtk_quantizer_rtn_la_CFLAGS = $(AM_CFLAGS) $(VECTOR_CFLAGS) -fno-trapping-math
 %C%_qtk_quantizer_rtn_la_SOURCES = \
 	%D%/rtn/grid.c %D%/rtn/grid.h \
 	%D%/rtn/rtn.c

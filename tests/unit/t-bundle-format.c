@@ -14,6 +14,7 @@
 #include "core/context.h"
 #include "core/error.h"
 #include "core/fs.h"
+#include "core/registry.h"
 #include "tests/unit/bundle-make.h"
 
 static struct make_tensors made;
@@ -123,6 +124,71 @@ static void as_a_model(void **state)
   ops->close(h);
 }
 
+/* What an opaque tensor holds is for its plugin to say. */
+static int spread(const struct qtk_qtensor *t, int64_t row, int64_t n, float *out, int64_t stride)
+{
+  const uint8_t *codes = t->codes;
+  for (int64_t r = 0; r < n; r++)
+    for (int64_t c = 0; c < t->layout.cols; c++)
+      out[r * stride + c] = codes[(row + r) * t->layout.cols + c];
+  return QTK_OK;
+}
+
+static int no_layout(const void *options, const struct qtk_linear *linear,
+                     struct qtk_qlayout *layout)
+{
+  (void)options;
+  (void)linear;
+  (void)layout;
+  return QTK_EJOB;
+}
+
+static int no_work(struct qtk_context *ctx, const void *options, const struct qtk_linear *linear,
+                   float *w, const struct qtk_calibration *calibration, struct qtk_qtensor *out,
+                   struct qtk_quantize_result *result)
+{
+  (void)ctx;
+  (void)options;
+  (void)linear;
+  (void)w;
+  (void)calibration;
+  (void)out;
+  (void)result;
+  return QTK_EJOB;
+}
+
+static void opaque(void **state)
+{
+  static const struct qtk_quantizer_ops ops = {
+      .size = sizeof ops, .describe = no_layout, .quantize = no_work, .dequantize = spread};
+  static const struct qtk_plugin plugin = {.size = sizeof plugin,
+                                           .api = QTK_API_NEWEST,
+                                           .name = "not-installed",
+                                           .version = "1",
+                                           .summary = "is now",
+                                           .quantizer = &ops};
+  const struct qtk_format_ops *format = qtk_bundle_format()->format;
+  struct qtk_bundle_contents c = make_contents(&made);
+  struct qtk_tensor_info info = {0};
+  struct qtk_qtensor view;
+  float row[8];
+  void *h;
+  int i = 0;
+  (void)state;
+  assert_int_equal(qtk_registry_add(&plugin), QTK_OK);
+  write_bundle("opaque.qtk", &c);
+  assert_int_equal(format->open(NULL, "opaque.qtk", &h), QTK_OK);
+  while (format->tensor(h, i, &info) && strcmp(info.name, "odd") != 0)
+    i++;
+  for (int again = 0; again < 2; again++) {
+    assert_int_equal(format->read(h, i, 3, 1, row, 8), QTK_OK);
+    assert_int_equal(format->map_quantized(h, i, &view), QTK_OK);
+    for (int k = 0; k < 8; k++)
+      assert_true(row[k] == ((const uint8_t *)view.codes)[24 + k]);
+  }
+  format->close(h);
+}
+
 static void not_an_adapter(void **state)
 {
   struct qtk_bundle_contents c = make_contents(&made);
@@ -143,7 +209,7 @@ static void not_an_adapter(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(as_a_model),
-                                     cmocka_unit_test(not_an_adapter)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(as_a_model), cmocka_unit_test(not_an_adapter),
+                                     cmocka_unit_test(opaque)};
   return cmocka_run_group_tests(tests, start, end);
 }
