@@ -24,7 +24,29 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/bundle-read.c \
 	%D%/bundle-tar.c %D%/bundle-tar.h \
 	%D%/bundle-write.c \
+	%D%/check.c \
+	%D%/check.h \
+	%D%/check-backend.c \
+	%D%/check-backend.h \
+	%D%/check-backend-attention.c \
+	%D%/check-backend-cases.c \
+	%D%/check-backend-compare.c \
+	%D%/check-backend-weights.c \
+	%D%/check-child.c \
+	%D%/check-child.h \
+	%D%/check-format.c \
+	%D%/check-format.h \
+	%D%/check-format-damage.c \
+	%D%/check-format-read.c \
+	%D%/check-format-write.c \
+	%D%/check-options.c \
+	%D%/check-quantizer.c \
+	%D%/check-suite.c \
+	%D%/check-suite.h \
+	%D%/check-trial.c \
+	%D%/check-trial.h \
 	%D%/context.c %D%/context.h \
+	%D%/data.c %D%/data.h \
 	%D%/device.c %D%/device.h \
 	%D%/device-choose.c \
 	%D%/digest-x86.c %D%/digest-x86.h \
@@ -94,6 +116,8 @@ bin_PROGRAMS += %D%/qtk
 	%D%/cli/describe.c \
 	%D%/cli/main.c \
 	%D%/cli/plugin.c \
+	%D%/cli/plugin-check.c \
+	%D%/cli/plugin-new.c \
 	%D%/cli/table.c
 
 EXTRA_DIST += %D%/LAYERS %D%/libqtk.syms

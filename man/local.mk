@@ -3,6 +3,11 @@
 dist_man_MANS += \
 	%D%/qtk.1 \
 	%D%/qtk-plugin.1 \
+	%D%/qtk-abi.3 \
+	%D%/qtk-backend.3 \
+	%D%/qtk-format.3 \
+	%D%/qtk-quantizer.3 \
+	%D%/qtk-backend-cpu.7 \
 	%D%/qtk-format-gguf.7 \
 	%D%/qtk-format-safetensors.7 \
 	%D%/qtk-bundle.5 \

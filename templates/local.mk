@@ -1,2 +1,8 @@
 # What `qtk plugin new` copies, a folder per kind:
 # nobase_dist_pkgdata_DATA += %D%/KIND/FILE
+nobase_dist_pkgdata_DATA += \
+	%D%/quantizer/Makefile \
+	%D%/quantizer/NAME.c \
+	%D%/quantizer/README.md \
+	%D%/quantizer/qtk-quantizer-NAME.7.pod \
+	%D%/quantizer/t-NAME.sh

@@ -56,7 +56,13 @@ SH_TESTS = \
 	%D%/cli/0010-usage.sh \
 	%D%/cli/0020-plugins.sh \
 	%D%/cli/0021-broken-plugins.sh \
+	%D%/cli/7001-new.sh \
+	$(CONFORM_TESTS) \
 	$(LINT_TESTS)
+
+CONFORM_TESTS = \
+	%D%/conform/bad-quantizer.sh \
+	%D%/conform/suites.sh
 
 LINT_TESTS = \
 	%D%/lint/core-configure.sh \
@@ -67,6 +73,7 @@ LINT_TESTS = \
 	%D%/lint/man.sh \
 	%D%/lint/names.sh \
 	%D%/lint/no-print.sh \
+	%D%/lint/pages.sh \
 	%D%/lint/self.sh \
 	%D%/lint/sizes.sh
 
@@ -114,6 +121,8 @@ TESTS = $(check_PROGRAMS) $(SH_TESTS)
 
 EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/unit/no-cmocka.sh %D%/cli/lib.sh \
 	%D%/lint/lib.sh %D%/lint/declared.sh %D%/lint/libraries \
+	%D%/conform/bad-quantizer.c %D%/conform/toy-lowrank.c %D%/conform/toy-objective.c \
+	%D%/conform/toy-opaque.c %D%/conform/toy-scales.c %D%/conform/toy-stream.c \
 	%D%/tap.h %D%/conform/format.h %D%/conform/gguf-make.h \
 	%D%/unit/bundle-make.h \
 	%D%/conform/safetensors-make.h %D%/data/nano

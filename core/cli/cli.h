@@ -81,6 +81,8 @@ volatile sig_atomic_t *cli_stop_flag(void);
 
 int cli_run(int argc, char **argv);
 int cli_plugin(int argc, char **argv);
+int cli_plugin_check(int argc, char **argv);
+int cli_plugin_new(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_eval(int argc, char **argv);
 int cli_bundle(int argc, char **argv);

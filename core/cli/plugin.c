@@ -133,6 +133,8 @@ static const struct cli_verb plugin_verbs[] = {
   {"list", "every plugin found, in a line each", plugin_list},
   {"describe", "everything that one declares", plugin_describe},
   {"path", "the folders searched", plugin_path},
+  {"check", "try what one promises", cli_plugin_check},
+  {"new", "begin one from a template", cli_plugin_new},
   {0},
 };
 

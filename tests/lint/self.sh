@@ -8,6 +8,7 @@ for folder in include core backends formats plugins adapters arch templates test
   mkdir -p "$copy/$folder"
   cp -R "$folder/." "$copy/$folder"
 done
+cp tests/*.h "$copy/tests"
 chmod -R u+w "$copy"
 
 # run LINT: its findings, in the copy.
