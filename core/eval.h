@@ -70,11 +70,10 @@ struct qtk_divergence {
 };
 
 /* The models may be one and the same. QTK_EINPUT if their vocabularies differ. */
-QTK_PUBLIC int qtk_divergence_measure(struct qtk_context *ctx,
-                                      const struct qtk_eval_model *teacher,
+QTK_PUBLIC int qtk_divergence_measure(struct qtk_context *ctx, const struct qtk_eval_model *teacher,
                                       const struct qtk_eval_model *student,
-                                      const struct qtk_text *text, int64_t context,
-                                      int64_t windows, struct qtk_divergence *result);
+                                      const struct qtk_text *text, int64_t context, int64_t windows,
+                                      struct qtk_divergence *result);
 QTK_PUBLIC void qtk_divergence_free(struct qtk_divergence *result); /* {0} is fine */
 
 #endif

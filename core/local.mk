@@ -89,9 +89,25 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/state-unit.c %D%/state-unit.h \
 	%D%/str.c %D%/str.h \
 	%D%/tensor.c %D%/tensor.h \
-	%D%/text.h \
+	%D%/text.c %D%/text.h \
 	%D%/thread.c %D%/thread.h \
-	%D%/tokenizer.h \
+	%D%/tokenizer.c %D%/tokenizer.h \
+	%D%/tokenizer/added.c %D%/tokenizer/added.h \
+	%D%/tokenizer/alphabet.c %D%/tokenizer/alphabet.h \
+	%D%/tokenizer/bpe.c %D%/tokenizer/bpe.h \
+	%D%/tokenizer/decode.c %D%/tokenizer/decode.h \
+	%D%/tokenizer/expression.c %D%/tokenizer/expression.h \
+	%D%/tokenizer/named.c %D%/tokenizer/named.h \
+	%D%/tokenizer/node.c %D%/tokenizer/node.h \
+	%D%/tokenizer/normalize.c %D%/tokenizer/normalize.h \
+	%D%/tokenizer/pretokenize.c %D%/tokenizer/pretokenize.h \
+	%D%/tokenizer/syntax.c %D%/tokenizer/syntax.h \
+	%D%/tokenizer/utf8.c %D%/tokenizer/utf8.h \
+	%D%/tokenizer/vocab.c %D%/tokenizer/vocab.h \
+	%D%/tokenizer/internal.h \
+	%D%/tokenizer/read.c \
+	%D%/tokenizer/read-model.c \
+	%D%/tokenizer/write.c \
 	%D%/toml.c %D%/toml.h \
 	%D%/toml-make.c \
 	%D%/toml-node.h \

@@ -14,12 +14,12 @@
 #define QTK_TEXT_BYTES (UINT64_C(1) << 30)
 
 struct qtk_text {
-  char *name;          /* of the file, without its folders */
-  char sha256[65];     /* of the file, hex */
-  uint64_t bytes;      /* of the text */
-  int64_t documents;   /* 1 unless lines of JSON */
-  struct qtk_ids ids;  /* with what the tokenizer puts around a text, once */
-  int32_t first;       /* what it puts before every text (BOS), or -1 */
+  char *name;         /* of the file, without its folders */
+  char sha256[65];    /* of the file, hex */
+  uint64_t bytes;     /* of the text */
+  int64_t documents;  /* 1 unless lines of JSON */
+  struct qtk_ids ids; /* with what the tokenizer puts around a text, once */
+  int32_t first;      /* what it puts before every text (BOS), or -1 */
 };
 
 /* The tokens are counted against the memory limit until they are freed, the text
@@ -36,7 +36,7 @@ QTK_PUBLIC int qtk_text_windows(const struct qtk_text *text, int64_t length, int
 
 /* starts[i] = the first token of sample i of `length` tokens, i < samples, at a place
  * that the context's seed and i decide. QTK_EINPUT if the text is shorter than one. */
-QTK_PUBLIC int qtk_text_sample(struct qtk_context *ctx, const struct qtk_text *text,
-                               int64_t length, int64_t samples, int64_t *starts);
+QTK_PUBLIC int qtk_text_sample(struct qtk_context *ctx, const struct qtk_text *text, int64_t length,
+                               int64_t samples, int64_t *starts);
 
 #endif

@@ -33,8 +33,12 @@ UNIT_TESTS = \
 	%D%/unit/t-state \
 	%D%/unit/t-str \
 	%D%/unit/t-tensor \
+	%D%/unit/t-text \
 	%D%/unit/t-thread \
+	%D%/unit/t-tokenizer \
+	%D%/unit/t-tokenizer-ids \
 	%D%/unit/t-toml \
+	%D%/unit/t-utf8 \
 	%D%/unit/t-vec \
 	%D%/unit/t-version
 
@@ -125,7 +129,7 @@ EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/unit/no-cmocka.sh %D%/cli/lib.sh \
 	%D%/conform/toy-opaque.c %D%/conform/toy-scales.c %D%/conform/toy-stream.c \
 	%D%/tap.h %D%/conform/format.h %D%/conform/gguf-make.h \
 	%D%/unit/bundle-make.h \
-	%D%/conform/safetensors-make.h %D%/data/nano
+	%D%/conform/safetensors-make.h %D%/data/nano %D%/data/tokenizer
 
 # The subset that ./check.sh runs in a build with sanitizers.
 SANITIZED_TESTS = $(check_PROGRAMS) %D%/cli/0001-version.sh
@@ -135,7 +139,7 @@ check-sanitized: all
 
 check-valgrind: all
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(check_PROGRAMS)' \
-	  LOG_COMPILER='$(LIBTOOL) --mode=execute valgrind -q --error-exitcode=99 --leak-check=full'
+	  LOG_COMPILER='env QTK_NO_JIT=1 $(LIBTOOL) --mode=execute valgrind -q --error-exitcode=99 --leak-check=full'
 
 check-long: all
 	@failed=0; for t in $(LONG_TESTS); do \

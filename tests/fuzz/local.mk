@@ -23,6 +23,11 @@ FUZZERS += %D%/fuzz-safetensors
 %C%_fuzz_safetensors_LDADD = $(BLACK_LIBS)
 %C%_fuzz_safetensors_LDFLAGS = $(FUZZ_LINK)
 
+FUZZERS += %D%/fuzz-tokenizer
+%C%_fuzz_tokenizer_SOURCES = %D%/fuzz-tokenizer.c $(FUZZ_MAIN)
+%C%_fuzz_tokenizer_LDADD = $(UNIT_LIBS)
+%C%_fuzz_tokenizer_LDFLAGS = $(FUZZ_LINK)
+
 FUZZERS += %D%/fuzz-toml
 %C%_fuzz_toml_SOURCES = %D%/fuzz-toml.c $(FUZZ_MAIN)
 %C%_fuzz_toml_LDADD = $(UNIT_LIBS)

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Texts: plain and in lines of JSON, and what is cut from them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "core/context.h"
+#include "core/fs.h"
+#include "core/str.h"
+#include "core/text.h"
+
+struct fixture {
+  struct qtk_context *ctx;
+  struct qtk_tokenizer *tokenizer;
+  char folder[64];
+};
+
+/* BOS 9 and EOS 8 around texts; bytes and nothing else. */
+static const char tokenizer_json[] =
+    "{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},"
+    "\"decoder\":{\"type\":\"ByteLevel\"},"
+    "\"added_tokens\":[{\"id\":9,\"content\":\"<s>\"},{\"id\":8,\"content\":\"</s>\"}],"
+    "\"post_processor\":{\"type\":\"RobertaProcessing\",\"cls\":[\"<s>\",9],\"sep\":[\"</s>\",8]},"
+    "\"model\":{\"type\":\"BPE\",\"merges\":[],\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"\xc4\x8a\":3}}"
+    "}";
+
+static int setup(void **state)
+{
+  struct fixture *f = calloc(1, sizeof *f);
+  struct qtk_context_options options = {.threads = 1, .seed = 5};
+  strcpy(f->folder, "/tmp/qtk-text-XXXXXX");
+  assert_non_null(mkdtemp(f->folder));
+  assert_int_equal(qtk_context_open(&options, &f->ctx), QTK_OK);
+  assert_int_equal(qtk_tokenizer_open(tokenizer_json, &f->tokenizer), QTK_OK);
+  *state = f;
+  return 0;
+}
+
+static int teardown(void **state)
+{
+  struct fixture *f = *state;
+  assert_int_equal(f->ctx->arena.used, 0);
+  qtk_tokenizer_close(f->tokenizer);
+  qtk_context_close(f->ctx);
+  qtk_remove_tree(f->folder);
+  free(f);
+  return 0;
+}
+
+static int read_text(struct fixture *f, const char *name, const char *content, size_t n,
+                     struct qtk_text *text)
+{
+  char *path = qtk_path_join(f->folder, name);
+  assert_int_equal(qtk_write_file(path, content, n), QTK_OK);
+  int rc = qtk_text_read(f->ctx, path, f->tokenizer, text);
+  free(path);
+  return rc;
+}
+
+static void check_ids(const struct qtk_text *text, const char *want)
+{
+  struct qtk_str found = {0};
+  for (size_t i = 0; i < text->ids.n; i++)
+    qtk_str_printf(&found, "%d", text->ids.ids[i]);
+  assert_string_equal(found.data, want);
+  qtk_str_free(&found);
+}
+
+static void plain_text_is_taken_as_it_is(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_text text;
+  assert_int_equal(read_text(f, "t.txt", "abc\n\nab", 7, &text), QTK_OK);
+  check_ids(&text, "901233018");
+  assert_string_equal(text.name, "t.txt");
+  /* sha256sum */
+  assert_string_equal(text.sha256,
+                      "9d6b1002bac5f41bae59cbaf1bfbe024ddc992e5fce44153379d7b9773c6fbf8");
+  assert_int_equal(text.bytes, 7);
+  assert_int_equal(text.documents, 1);
+  assert_int_equal(text.first, 9);
+  qtk_text_free(f->ctx, &text);
+}
+
+static void lines_are_joined_by_a_blank_line(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_text text;
+  static const char lines[] =
+      "{\"id\":1,\"text\":\"ab\"}\n\n  \r\n{\"text\":\"c\\nb\"}\r\n{\"text\":\"\"}";
+  assert_int_equal(read_text(f, "t.jsonl", lines, sizeof lines - 1, &text), QTK_OK);
+  check_ids(&text, "90133231338");
+  assert_int_equal(text.documents, 3);
+  assert_int_equal(text.bytes, 9);
+  qtk_text_free(f->ctx, &text);
+}
+
+static void empty_files_are_texts(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_text text;
+  int64_t n;
+  assert_int_equal(read_text(f, "t.txt", "", 0, &text), QTK_OK);
+  check_ids(&text, "98");
+  assert_int_equal(qtk_text_windows(&text, 3, 0, &n), QTK_EINPUT);
+  qtk_text_free(f->ctx, &text);
+  assert_int_equal(read_text(f, "t.jsonl", "", 0, &text), QTK_OK);
+  assert_int_equal(text.documents, 0);
+  qtk_text_free(f->ctx, &text);
+}
+
+static void check_message(const char *part)
+{
+  if (strstr(qtk_error_message(), part) == NULL)
+    fail_msg("\"%s\" has no \"%s\"", qtk_error_message(), part);
+}
+
+static void bad_lines_are_named(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_text text;
+  assert_int_equal(read_text(f, "t.jsonl", "{\"text\":\"a\"}\n{\"text\":", 21, &text), QTK_EINPUT);
+  check_message("t.jsonl, line 2");
+  assert_int_equal(read_text(f, "t.jsonl", "\n\n{\"txt\":\"a\"}\n", 14, &text), QTK_EINPUT);
+  check_message("t.jsonl, line 3: \"text\" is missing");
+  assert_int_equal(read_text(f, "t.jsonl", "{\"text\":[]}\n", 12, &text), QTK_EINPUT);
+  check_message("t.jsonl, line 1: \"text\" is missing or no text");
+  assert_int_equal(qtk_text_read(f->ctx, "/no/such/file.txt", f->tokenizer, &text), QTK_EINPUT);
+  check_message("/no/such/file.txt");
+}
+
+static void windows_are_counted(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_text text;
+  int64_t n;
+  assert_int_equal(read_text(f, "t.txt", "abcabcabc", 9, &text), QTK_OK); /* 11 tokens */
+  assert_int_equal(qtk_text_windows(&text, 4, 0, &n), QTK_OK);
+  assert_int_equal(n, 2);
+  assert_int_equal(qtk_text_windows(&text, 4, 1, &n), QTK_OK);
+  assert_int_equal(n, 1);
+  assert_int_equal(qtk_text_windows(&text, 11, 0, &n), QTK_OK);
+  assert_int_equal(n, 1);
+  assert_int_equal(qtk_text_windows(&text, 4, 3, &n), QTK_EINPUT);
+  check_message("t.txt: 11 tokens are 2 windows of 4, wanted: 3");
+  assert_int_equal(qtk_text_windows(&text, 12, 0, &n), QTK_EINPUT);
+  check_message("t.txt: 11 tokens are 0 windows of 12, wanted: 1");
+  assert_int_equal(qtk_text_windows(&text, 0, 0, &n), QTK_EJOB);
+  assert_int_equal(qtk_text_windows(&text, 4, -1, &n), QTK_EJOB);
+  qtk_text_free(f->ctx, &text);
+}
+
+/* Every place occurs, none beyond the last, and more samples begin as fewer do. */
+static void samples_are_drawn(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_text text;
+  int64_t starts[200], again[10];
+  int seen[5] = {0};
+  assert_int_equal(read_text(f, "t.txt", "abcabcabc", 9, &text), QTK_OK);
+  assert_int_equal(qtk_text_sample(f->ctx, &text, 7, 200, starts), QTK_OK);
+  for (int i = 0; i < 200; i++) {
+    assert_in_range(starts[i], 0, 4);
+    seen[starts[i]] = 1;
+  }
+  for (int i = 0; i < 5; i++)
+    assert_int_equal(seen[i], 1);
+  assert_int_equal(qtk_text_sample(f->ctx, &text, 7, 10, again), QTK_OK);
+  assert_memory_equal(starts, again, sizeof again);
+  assert_int_equal(qtk_text_sample(f->ctx, &text, 12, 1, again), QTK_EINPUT);
+  qtk_text_free(f->ctx, &text);
+}
+
+/* A text that does not fit is refused, and nothing stays counted. */
+static void limit_is_obeyed(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_text text;
+  char *long_text = malloc(100000);
+  memset(long_text, 'a', 100000);
+  f->ctx->arena.limit = 120000;
+  assert_int_equal(read_text(f, "t.txt", long_text, 100000, &text), QTK_ENOMEM);
+  f->ctx->arena.limit = 50000;
+  assert_int_equal(read_text(f, "t.txt", long_text, 100000, &text), QTK_ENOMEM);
+  f->ctx->arena.limit = 0;
+  free(long_text);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(plain_text_is_taken_as_it_is),
+      cmocka_unit_test(lines_are_joined_by_a_blank_line),
+      cmocka_unit_test(empty_files_are_texts),
+      cmocka_unit_test(bad_lines_are_named),
+      cmocka_unit_test(windows_are_counted),
+      cmocka_unit_test(samples_are_drawn),
+      cmocka_unit_test(limit_is_obeyed),
+  };
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
