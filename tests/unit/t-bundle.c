@@ -429,7 +429,7 @@ static int same_reading(const struct qtk_bundle *b, const struct qtk_bundle *goo
   return 1;
 }
 
-/* A flipped bit in every byte of the file: an error, or the same reading. */
+/* A flipped bit in every third byte of the file: an error, or the same reading. */
 static void flipped_bits(void **state)
 {
   struct qtk_context *ctx = context(1);
@@ -439,7 +439,7 @@ static void flipped_bits(void **state)
   char *data = small_bundle(&n);
   (void)state;
   assert_int_equal(qtk_bundle_open("small.qtk", &good), QTK_OK);
-  for (size_t i = 0; i < n; i++) {
+  for (size_t i = 0; i < n; i += 3) {
     data[i] = (char)(data[i] ^ 1 << i % 8);
     if (open_bytes(data, n, &b) != QTK_OK) {
       found_open++;
@@ -454,9 +454,9 @@ static void flipped_bits(void **state)
     }
     data[i] = (char)(data[i] ^ 1 << i % 8);
   }
-  print_message("%zu flips: %d found when opened, %d when verified, %d harmless\n", n, found_open,
+  print_message("%zu bytes: %d found when opened, %d when verified, %d harmless\n", n, found_open,
                 found_verify, harmless);
-  assert_true(found_open > 1000 && found_verify > 1000 && harmless < 100);
+  assert_true(found_open > 1000 && found_verify > 500 && harmless == 0);
   qtk_bundle_close(good);
   qtk_context_close(ctx);
   free(data);

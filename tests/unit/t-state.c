@@ -187,8 +187,9 @@ static void one_at_a_time(void **state)
   assert_int_equal(qtk_state_finish(s), QTK_OK);
   /* A run that was killed leaves no lock. */
   if (fork() == 0) {
-    s = begin(0);
-    qtk_state_put(s, "u", "x", NULL, 0, NULL);
+    static struct qtk_state *left; /* reachable to the end */
+    left = begin(0);
+    qtk_state_put(left, "u", "x", NULL, 0, NULL);
     raise(SIGKILL);
   }
   wait(&status);
