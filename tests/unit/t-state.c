@@ -187,7 +187,7 @@ static void one_at_a_time(void **state)
   assert_int_equal(qtk_state_finish(s), QTK_OK);
   /* A run that was killed leaves no lock. */
   if (fork() == 0) {
-    static struct qtk_state *left; /* reachable to the end */
+    static struct qtk_state *volatile left; /* reachable to the end */
     left = begin(0);
     qtk_state_put(left, "u", "x", NULL, 0, NULL);
     raise(SIGKILL);
