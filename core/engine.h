@@ -32,6 +32,11 @@ QTK_PUBLIC int qtk_session_new(struct qtk_engine *e, int64_t n_sequences, int64_
                                struct qtk_session **s);
 QTK_PUBLIC void qtk_session_free(struct qtk_session *s);
 QTK_PUBLIC uint64_t qtk_session_cache_bytes(const struct qtk_session *s);
+/* The caches are empty again. */
+QTK_PUBLIC void qtk_session_reset(struct qtk_session *s);
+/* From now on passes keep what backward needs: step `step` (from 1) over the sequences
+ * with these numbers in the data set [sequences]. step 0: no more. */
+QTK_PUBLIC void qtk_session_train(struct qtk_session *s, int64_t step, const uint64_t *numbers);
 
 /* Runs the blocks over the next tokens of each sequence: ids packed, lengths[i] of
  * sequence i. *hidden [T, embedding width] (after the final norm, the mix and
@@ -50,7 +55,8 @@ QTK_PUBLIC int qtk_session_loss(struct qtk_session *s, const struct qtk_batch *b
 /* The tokens of a chunk of logits that the engine computes at once. */
 #define QTK_LOGIT_CHUNK 64
 
-/* Parameters of adapter a by number, to fill them in or to read them out. */
+/* Parameter i of adapter number `adapter`, to fill it in or to read it out: 1, or 0 past
+ * the last. */
 QTK_PUBLIC int qtk_engine_param(struct qtk_engine *e, int adapter, int i,
                                 struct qtk_param *param, struct qtk_tensor *value);
 

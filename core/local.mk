@@ -17,6 +17,11 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/arch-structure.c \
 	%D%/arch-tensors.c \
 	%D%/arch-value.c \
+	%D%/block.c %D%/block.h \
+	%D%/block-backward.c \
+	%D%/block-forward.c \
+	%D%/block-frame.c \
+	%D%/block-linear.c \
 	%D%/bundle.h \
 	%D%/bundle-format.c \
 	%D%/bundle-manifest.c %D%/bundle-manifest.h \
@@ -51,7 +56,12 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/device-choose.c \
 	%D%/digest-x86.c %D%/digest-x86.h \
 	%D%/digest.c %D%/digest.h \
-	%D%/engine.h \
+	%D%/engine.c %D%/engine.h \
+	%D%/engine-adapters.c \
+	%D%/engine-forward.c \
+	%D%/engine-inner.h \
+	%D%/engine-loss.c \
+	%D%/engine-weights.c \
 	%D%/error.c %D%/error.h \
 	%D%/eval.h \
 	%D%/fs.c %D%/fs.h \
@@ -62,7 +72,12 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/json-write.c \
 	%D%/log.c %D%/log.h \
 	%D%/mem.c %D%/mem.h \
-	%D%/model.h \
+	%D%/model.c %D%/model.h \
+	%D%/model-digest.c \
+	%D%/model-hold.c \
+	%D%/model-inner.h \
+	%D%/model-open.c \
+	%D%/model-read.c \
 	%D%/option.c %D%/option.h \
 	%D%/option-parse.c \
 	%D%/ops.c %D%/ops.h \
@@ -84,6 +99,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/report.c %D%/report.h \
 	%D%/report-html.c \
 	%D%/report-table.c \
+	%D%/session.c %D%/session.h \
 	%D%/source.c %D%/source.h \
 	%D%/state.c %D%/state.h \
 	%D%/state-unit.c %D%/state-unit.h \

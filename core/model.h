@@ -16,7 +16,7 @@ struct qtk_model;
 struct qtk_arch;
 
 struct qtk_model_tensor {
-  char *name;       /* "model.layers.3.mlp.up_proj.weight" */
+  const char *name; /* "model.layers.3.mlp.up_proj.weight" */
   const char *role; /* "up" */
   int layer;        /* -1 outside the blocks */
   int linear;       /* a linear inside a block: what a quantizer's targets default to */
@@ -41,6 +41,8 @@ QTK_PUBLIC const char *qtk_model_format(const struct qtk_model *m); /* plugin na
 QTK_PUBLIC int qtk_model_has_weights(const struct qtk_model *m);
 QTK_PUBLIC const struct qtk_arch *qtk_model_arch(const struct qtk_model *m);
 QTK_PUBLIC const struct qtk_model_info *qtk_model_info(const struct qtk_model *m);
+/* The model whose qtk_model_info that is. */
+QTK_PUBLIC struct qtk_model *qtk_model_of(const struct qtk_model_info *info);
 QTK_PUBLIC int64_t qtk_model_parameters(const struct qtk_model *m);
 /* JSON text of the tokenizer, or NULL; other texts as struct qtk_format_ops. */
 QTK_PUBLIC const char *qtk_model_tokenizer(const struct qtk_model *m);

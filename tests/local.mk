@@ -48,7 +48,10 @@ BLACK_TESTS = \
 	%D%/conform/safetensors \
 	%D%/conform/safetensors-broken \
 	%D%/conform/safetensors-write \
+	%D%/numeric/adapters \
+	%D%/numeric/adapters-stream \
 	%D%/numeric/gguf-values \
+	%D%/numeric/logits \
 	%D%/numeric/ops-attention \
 	%D%/numeric/ops-linear \
 	%D%/numeric/ops-rows \
@@ -113,6 +116,12 @@ OPS_TEST = %D%/numeric/ops.c %D%/numeric/ops.h
 %C%_numeric_ops_solve_SOURCES = %D%/numeric/ops-solve.c $(OPS_TEST)
 %C%_numeric_ops_solve_LDADD = $(BLACK_LIBS)
 
+# Tests that run models read what PyTorch says about them.
+MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
+%C%_numeric_adapters_LDADD = $(MODEL_LIBS)
+%C%_numeric_adapters_stream_LDADD = $(MODEL_LIBS)
+%C%_numeric_logits_LDADD = $(MODEL_LIBS)
+
 # The plugin itself, linked in: a plugin that is opened would bring a second core.
 %C%_unit_t_rtn_SOURCES = %D%/unit/t-rtn.c plugins/rtn/grid.c plugins/rtn/rtn.c
 %C%_unit_t_rtn_CFLAGS = $(plugins_qtk_quantizer_rtn_la_CFLAGS)
@@ -127,7 +136,7 @@ EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/unit/no-cmocka.sh %D%/cli/lib.sh \
 	%D%/lint/lib.sh %D%/lint/declared.sh %D%/lint/libraries \
 	%D%/conform/bad-quantizer.c %D%/conform/toy-lowrank.c %D%/conform/toy-objective.c \
 	%D%/conform/toy-opaque.c %D%/conform/toy-scales.c %D%/conform/toy-stream.c \
-	%D%/tap.h %D%/conform/format.h %D%/conform/gguf-make.h \
+	%D%/tap.h %D%/numeric/model.h %D%/numeric/toy.h %D%/conform/format.h %D%/conform/gguf-make.h \
 	%D%/unit/bundle-make.h \
 	%D%/conform/safetensors-make.h %D%/data/nano %D%/data/tokenizer
 

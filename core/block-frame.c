@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Where the activations of a block lie during a pass. */
+#include "core/block.h"
+
+#define FRAME_ALIGN 64
+
+/* Memory that is given out piece by piece; base NULL: counted. */
+struct frame_room {
+  char *base;
+  size_t used;
+  int64_t tokens;
+};
+
+static struct qtk_tensor frame_take(struct frame_room *room, int64_t cols)
+{
+  size_t bytes = (size_t)(room->tokens * cols) * sizeof(float);
+  void *data = room->base != NULL ? room->base + room->used : NULL;
+
+  room->used += (bytes + FRAME_ALIGN - 1) / FRAME_ALIGN * FRAME_ALIGN;
+  return qtk_matrix(QTK_F32, data, room->tokens, cols);
+}
+
+static void frame_attention(const struct qtk_block *b, struct frame_room *room, int training,
+                            struct block_frame *f)
+{
+  const struct qtk_dims *d = &b->model.dims;
+  int64_t q = d->heads * d->head_size, kv = d->kv_heads * d->head_size;
+
+  if (b->model.attention_fused) {
+    f->qkv = frame_take(room, q + 2 * kv);
+    f->q = qtk_cols_of(&f->qkv, 0, q);
+    f->k = qtk_cols_of(&f->qkv, q, kv);
+    f->v = qtk_cols_of(&f->qkv, q + kv, kv);
+  } else {
+    f->q = frame_take(room, q);
+    f->k = frame_take(room, kv);
+    f->v = frame_take(room, kv);
+  }
+  if (b->model.query_norm) {
+    f->q0 = frame_take(room, q);
+    f->k0 = frame_take(room, kv);
+  }
+  f->att = frame_take(room, q);
+  if (!training)
+    return;
+  f->lse = frame_take(room, d->heads);
+  if (b->model.query_norm) {
+    f->stats_q = frame_take(room, 2 * d->heads);
+    f->stats_k = frame_take(room, 2 * d->kv_heads);
+  }
+}
+
+static void frame_mlp(const struct qtk_block *b, struct frame_room *room, int training,
+                      struct block_frame *f)
+{
+  int64_t ffn = b->model.dims.ffn;
+
+  if (b->model.mlp_fused) {
+    f->gate_up = frame_take(room, 2 * ffn);
+    f->gate = qtk_cols_of(&f->gate_up, 0, ffn);
+    f->up = qtk_cols_of(&f->gate_up, ffn, ffn);
+  } else {
+    if (b->model.gated)
+      f->gate = frame_take(room, ffn);
+    f->up = frame_take(room, ffn);
+  }
+  if (training)
+    f->act = frame_take(room, ffn);
+  else
+    f->act = b->model.gated ? f->gate : f->up;
+}
+
+/* What the adapters at a linear that reads `input` and gives `cols` keep. */
+static void frame_keep(const struct qtk_block *b, struct frame_room *room, enum qtk_role role,
+                       const struct qtk_tensor *input, struct block_frame *f)
+{
+  const struct block_linear *l = &b->linears[role];
+
+  for (int i = 0; i < l->n_sites; i++) {
+    const struct qtk_keep_spec *spec = &l->sites[i].keep;
+    struct qtk_keep *keep = &f->keeps[role][i];
+    if (spec->mask & QTK_KEEP_INPUT)
+      keep->input = *input;
+    if (spec->mask & QTK_KEEP_OUTPUT)
+      keep->output = frame_take(room, l->w.layout.rows);
+    if (spec->bytes_per_token > 0)
+      keep->own = frame_take(room, (int64_t)(spec->bytes_per_token + 3) / 4).data;
+  }
+}
+
+static void frame_keeps(const struct qtk_block *b, struct frame_room *room, struct block_frame *f)
+{
+  int after = b->model.norm_place == QTK_NORM_AFTER;
+  const struct qtk_tensor *n1 = after ? &f->x : &f->n1, *n2 = after ? &f->mid : &f->n2;
+
+  for (int role = 0; role < QTK_ROLE_LINEARS; role++)
+    frame_keep(b, room, (enum qtk_role)role,
+               role == QTK_ROLE_O      ? &f->att
+               : role == QTK_ROLE_DOWN ? &f->act
+               : role < QTK_ROLE_O     ? n1
+                                       : n2,
+               f);
+}
+
+/* Everything in its own place. */
+static void frame_training(const struct qtk_block *b, struct frame_room *room,
+                           struct block_frame *f)
+{
+  int64_t hidden = b->model.dims.hidden;
+  int after = b->model.norm_place == QTK_NORM_AFTER;
+
+  f->x = frame_take(room, hidden);
+  f->stats1 = frame_take(room, 2);
+  f->stats2 = frame_take(room, 2);
+  if (after) {
+    f->sum1 = frame_take(room, hidden);
+    f->sum2 = frame_take(room, hidden);
+  } else {
+    f->n1 = frame_take(room, hidden);
+    f->n2 = b->model.norms == 2 ? frame_take(room, hidden) : f->n1;
+  }
+  f->mid = frame_take(room, hidden);
+  f->branch = frame_take(room, hidden);
+  if (b->model.residual == QTK_RESIDUAL_PARALLEL)
+    f->branch2 = frame_take(room, hidden);
+  frame_attention(b, room, 1, f);
+  frame_mlp(b, room, 1, f);
+  frame_keeps(b, room, f);
+}
+
+/* One normed input at a time; attention and MLP one after the other in the same place.
+ * Without norms behind, `mid` is the output itself. */
+static void frame_inference(const struct qtk_block *b, struct frame_room *room,
+                            struct block_frame *f)
+{
+  int64_t hidden = b->model.dims.hidden;
+  size_t begin, end;
+
+  f->branch = frame_take(room, hidden);
+  if (b->model.norm_place == QTK_NORM_AFTER) {
+    f->sum1 = f->sum2 = f->branch;
+    f->mid = frame_take(room, hidden);
+  } else {
+    f->n1 = f->n2 = frame_take(room, hidden);
+  }
+  if (b->model.residual == QTK_RESIDUAL_PARALLEL)
+    f->branch2 = frame_take(room, hidden);
+  begin = room->used;
+  frame_attention(b, room, 0, f);
+  end = room->used;
+  room->used = begin;
+  frame_mlp(b, room, 0, f);
+  if (room->used < end)
+    room->used = end;
+}
+
+size_t qtk_block_lay_out(const struct qtk_block *b, int64_t tokens, int training, void *base,
+                         struct block_frame *f)
+{
+  struct frame_room room = {.base = base, .tokens = tokens};
+
+  *f = (struct block_frame){0};
+  if (training)
+    frame_training(b, &room, f);
+  else
+    frame_inference(b, &room, f);
+  return room.used;
+}

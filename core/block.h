@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A decoder block: the model's own, over held weights with adapters at its linears,
+ * or an adapter's, over parameters. Both run the same code. */
+#ifndef CORE_BLOCK_H
+#define CORE_BLOCK_H
+
+#include "core/arch.h"
+#include "core/session.h"
+
+/* An adapter at a linear. */
+struct block_site {
+  const struct qtk_adapter_ops *ops;
+  void *h;
+  const struct qtk_site *site;
+  struct qtk_keep_spec keep;
+};
+
+/* A linear ready for the backend; w.layout.rows 0: the block has none. Tensors whose
+ * data is NULL are not there, or not wanted. */
+struct block_linear {
+  struct qtk_qtensor w;
+  struct qtk_tensor bias;
+  struct qtk_tensor dw, dbias;
+  struct block_site *sites; /* lowest first */
+  int n_sites;
+};
+
+struct block_norm {
+  struct qtk_tensor weight, bias;
+  struct qtk_tensor dweight, dbias;
+};
+
+/* Adapters that may stack. */
+#define BLOCK_ADAPTERS 8
+
+/* Norm 1, norm 2, norm of q, norm of k. */
+#define BLOCK_NORMS (QTK_ROLE_K_NORM - QTK_ROLE_NORM1 + 1)
+
+struct qtk_block {
+  struct qtk_arch_model model; /* with this block's widths */
+  int layer;
+  double scale;
+  int64_t window;
+  int64_t rotary_dims;
+  float *frequencies; /* [rotary_dims / 2], owned */
+  struct block_linear linears[QTK_ROLE_LINEARS];
+  struct block_norm norms[BLOCK_NORMS];
+};
+
+/* What one pass of a block holds, [tokens, width] each. In training every tensor has its
+ * own place, since backward reads it; else they share. */
+struct block_frame {
+  struct qtk_tensor x;             /* training: the input */
+  struct qtk_tensor n1, n2;        /* outputs of norms that stand before a branch */
+  struct qtk_tensor stats1, stats2;
+  struct qtk_tensor sum1, sum2;    /* norms behind: what they read */
+  struct qtk_tensor mid;           /* between attention and MLP */
+  struct qtk_tensor qkv, q, k, v;  /* q, k, v may be columns of qkv */
+  struct qtk_tensor q0, k0, stats_q, stats_k; /* before their norms */
+  struct qtk_tensor att, lse;
+  struct qtk_tensor gate_up, gate, up, act;
+  struct qtk_tensor branch, branch2;
+  struct qtk_keep keeps[QTK_ROLE_LINEARS][BLOCK_ADAPTERS]; /* training */
+};
+
+/* Lays a frame of `tokens` out from `base` on and returns its bytes; base NULL: only
+ * counts. */
+size_t qtk_block_lay_out(const struct qtk_block *b, int64_t tokens, int training, void *base,
+                         struct block_frame *f);
+
+/* A block of layer `layer` with the widths of `dims`, without weights. */
+int qtk_block_init(struct qtk_block *b, const struct qtk_arch *arch, int layer,
+                   const struct qtk_dims *dims);
+void qtk_block_destroy(struct qtk_block *b);
+
+/* The session's frame for a pass of this block: its own in training, else one that all
+ * blocks share. The same again until the next pass begins. */
+int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, struct block_frame *f);
+
+/* y [tokens, hidden] from x; y may be x. */
+int qtk_block_run(const struct qtk_block *b, struct qtk_session *s, const struct qtk_tensor *x,
+                  struct qtk_tensor *y);
+/* dx from dy of the session's last run of this block; gradients that are wanted get more. */
+int qtk_block_run_back(const struct qtk_block *b, struct qtk_session *s, const struct qtk_tensor *dy,
+                       struct qtk_tensor *dx);
+
+/* ---- linears ---- */
+
+/* The product below an adapter. */
+struct qtk_inner {
+  const struct block_linear *linear;
+  struct qtk_session *session;
+  int level;                       /* adapters below: sites 0 .. level - 1 */
+  const struct qtk_tensor *scales; /* from above, or NULL */
+  const struct qtk_tensor *input;  /* backward: what the linear read */
+  struct qtk_keep *keeps;          /* training: [sites]; else NULL */
+};
+
+/* y = the linear with its adapters. */
+int qtk_block_linear(const struct block_linear *l, struct qtk_session *s,
+                     const struct qtk_tensor *x, struct qtk_tensor *y, struct qtk_keep *keeps);
+/* dx (written; NULL: not wanted), and gradients of weights and adapters. */
+int qtk_block_linear_back(const struct block_linear *l, struct qtk_session *s,
+                          const struct qtk_tensor *x, const struct qtk_tensor *dy,
+                          struct qtk_tensor *dx, struct qtk_keep *keeps);
+
+/* NULL unless the tensor is there. */
+static inline struct qtk_tensor *block_some(struct qtk_tensor *t)
+{
+  return t->data != NULL ? t : NULL;
+}
+
+static inline const struct qtk_tensor *block_given(const struct qtk_tensor *t)
+{
+  return t->data != NULL ? t : NULL;
+}
+
+#endif

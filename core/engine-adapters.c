@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Adapters on a running model: what they claim, their instances and parameters. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/device.h"
+#include "core/engine-inner.h"
+#include "core/error.h"
+
+/* ---- claims -------------------------------------------------------------------------- */
+
+static int adapters_claim_tensor(struct qtk_engine *e, struct engine_adapter *a, int i)
+{
+  const struct qtk_model_tensor *t = qtk_model_tensor(e->model, i);
+  struct qtk_tensor_role role = {.name = t->name,
+                                 .role = t->role,
+                                 .layer = t->layer,
+                                 .linear = t->linear,
+                                 .rows = t->rows,
+                                 .cols = t->cols};
+
+  switch (a->ops->claim(a->options, &role)) {
+  case QTK_CLAIM_NONE:
+    return QTK_OK;
+  case QTK_CLAIM_SITE:
+    if (!t->linear)
+      return qtk_error(QTK_EPLUGIN, "adapter %s: %s is no linear inside a block and cannot be a "
+                                    "site",
+                       a->name, t->name);
+    if (a->ops->forward == NULL)
+      return qtk_error(QTK_EPLUGIN, "adapter %s claims sites and has no forward", a->name);
+    return qtk_vec_push(&a->tensors, i);
+  default:
+    return qtk_error(QTK_EPLUGIN, "adapter %s: training %s itself is not possible here", a->name,
+                     t->name);
+  }
+}
+
+static int adapters_claim_all(struct qtk_engine *e, struct engine_adapter *a)
+{
+  int rc = QTK_OK;
+
+  if (a->ops->check != NULL)
+    rc = a->ops->check(a->options, qtk_model_info(e->model));
+  for (int i = 0; rc == QTK_OK && i < qtk_model_count(e->model); i++)
+    rc = adapters_claim_tensor(e, a, i);
+  a->n_sites = (int)a->tensors.length;
+  return rc;
+}
+
+int qtk_engine_claim(struct qtk_engine *e, const struct qtk_attached *attached, int n)
+{
+  int rc = QTK_OK;
+
+  if (n > BLOCK_ADAPTERS)
+    return qtk_error(QTK_EJOB, "%d adapters: at most %d can stack", n, BLOCK_ADAPTERS);
+  e->adapters = calloc((size_t)n + 1, sizeof *e->adapters);
+  if (e->adapters == NULL)
+    return qtk_error_memory((size_t)n * sizeof *e->adapters, "adapters");
+  e->n_adapters = n;
+  for (int i = 0; rc == QTK_OK && i < n; i++) {
+    e->adapters[i].name = attached[i].name;
+    e->adapters[i].ops = attached[i].ops;
+    e->adapters[i].options = attached[i].options;
+    rc = adapters_claim_all(e, &e->adapters[i]);
+  }
+  return rc;
+}
+
+/* ---- sites ------------------------------------------------------------------------------ */
+
+static int adapters_make_sites(struct qtk_engine *e, struct engine_adapter *a)
+{
+  size_t bytes = sizeof *a->sites + (size_t)a->n_sites * sizeof a->sites->sites[0];
+
+  a->sites = calloc(1, bytes);
+  if (a->sites == NULL)
+    return qtk_error_memory(bytes, "sites");
+  a->sites->engine = e;
+  for (int i = 0; i < a->n_sites; i++) {
+    const struct qtk_arch_tensor *t =
+        qtk_arch_tensor(qtk_model_arch(e->model), a->tensors.data[i]);
+    a->sites->sites[i] = (struct qtk_site){.index = i,
+                                           .name = t->name,
+                                           .role = qtk_role_name(t->role),
+                                           .layer = t->layer,
+                                           .rows = t->rows,
+                                           .cols = t->cols,
+                                           .base = &e->layers[t->layer].weights[t->role].host};
+  }
+  return QTK_OK;
+}
+
+/* Puts the instance on top of the stack of each of its linears. */
+static int adapters_stack(struct qtk_engine *e, struct engine_adapter *a)
+{
+  for (int i = 0; i < a->n_sites; i++) {
+    const struct qtk_arch_tensor *t =
+        qtk_arch_tensor(qtk_model_arch(e->model), a->tensors.data[i]);
+    struct block_linear *l = &e->layers[t->layer].block.linears[t->role];
+    struct block_site site = {.ops = a->ops, .h = a->h, .site = &a->sites->sites[i]};
+    if (l->sites == NULL)
+      l->sites = calloc(BLOCK_ADAPTERS, sizeof *l->sites);
+    if (l->sites == NULL)
+      return qtk_error_memory(BLOCK_ADAPTERS * sizeof *l->sites, "sites");
+    if (a->ops->keep != NULL)
+      a->ops->keep(a->h, site.site, &site.keep);
+    l->sites[l->n_sites++] = site;
+  }
+  return QTK_OK;
+}
+
+/* ---- parameters ------------------------------------------------------------------------------ */
+
+static int64_t adapters_values(const struct qtk_param *p)
+{
+  int64_t n = 1;
+
+  for (int i = 0; i < p->ndim; i++)
+    n *= p->shape[i];
+  return n;
+}
+
+static int adapters_check_param(const struct engine_adapter *a, const struct qtk_param *p)
+{
+  int good = p->ndim >= 1 && p->ndim <= QTK_MAX_DIMS && p->name[0] != '\0' &&
+             memchr(p->name, '\0', sizeof p->name) != NULL;
+  int64_t n = 1;
+
+  for (int i = 0; good && i < p->ndim; i++)
+    good = p->shape[i] >= 1 && !__builtin_mul_overflow(n, p->shape[i], &n) && n < INT64_MAX / 64;
+  for (size_t i = 0; good && i < a->params.length; i++)
+    if (strcmp(a->params.data[i].param.name, p->name) == 0)
+      return qtk_error(QTK_EPLUGIN, "adapter %s: two parameters have the name %s", a->name,
+                       p->name);
+  return good ? QTK_OK
+              : qtk_error(QTK_EPLUGIN, "adapter %s: parameter %zu has no name or shape that can be",
+                          a->name, a->params.length);
+}
+
+static int adapters_start(struct qtk_engine *e, struct engine_adapter *a, struct engine_param *p)
+{
+  size_t bytes = (size_t)adapters_values(&p->param) * sizeof(float);
+  float *values;
+  int rc;
+
+  if (a->ops->start == NULL)
+    return QTK_OK;
+  values = qtk_alloc(e->ctx, bytes, "scratch");
+  if (values == NULL)
+    return QTK_ENOMEM;
+  rc = a->ops->start(e->ctx, a->h, p->plugin, values);
+  if (rc == QTK_OK)
+    rc = qtk_device_upload(e->ctx, p->value.data, values, bytes);
+  qtk_free(e->ctx, values);
+  return rc;
+}
+
+static int adapters_add_param(struct qtk_engine *e, struct engine_adapter *a,
+                              const struct qtk_param *param)
+{
+  struct engine_param p = {.param = *param, .plugin = (int)a->params.length};
+  void *memory;
+  int rc = adapters_check_param(a, param);
+
+  if (rc == QTK_OK)
+    rc = qtk_device_alloc(e->ctx, (size_t)adapters_values(param) * sizeof(float), "adapters",
+                          &memory);
+  if (rc != QTK_OK)
+    return rc;
+  p.value = (struct qtk_tensor){.data = memory, .dtype = QTK_F32, .ndim = param->ndim};
+  memcpy(p.value.shape, param->shape, sizeof p.value.shape);
+  p.value.stride = param->shape[param->ndim - 1];
+  p.gradient = p.value;
+  p.gradient.data = NULL;
+  rc = qtk_vec_push(&a->params, p);
+  if (rc != QTK_OK) {
+    qtk_device_free(e->ctx, memory);
+    return rc;
+  }
+  rc = a->ops->bind(a->h, p.plugin, &p.value, &p.gradient);
+  return rc == QTK_OK ? adapters_start(e, a, &p) : rc;
+}
+
+static int adapters_make_params(struct qtk_engine *e, struct engine_adapter *a)
+{
+  struct qtk_param param = {.learning_rate = 1.0};
+  int rc = QTK_OK;
+
+  if (a->ops->params == NULL)
+    return QTK_OK;
+  if (a->ops->bind == NULL)
+    return qtk_error(QTK_EPLUGIN, "adapter %s has params and no bind", a->name);
+  for (int i = 0; rc == QTK_OK && a->ops->params(a->h, i, &param); i++) {
+    rc = adapters_add_param(e, a, &param);
+    param = (struct qtk_param){.learning_rate = 1.0};
+  }
+  return rc;
+}
+
+int qtk_engine_attach(struct qtk_engine *e)
+{
+  int rc = QTK_OK;
+
+  for (int i = 0; rc == QTK_OK && i < e->n_adapters; i++) {
+    struct engine_adapter *a = &e->adapters[i];
+    rc = adapters_make_sites(e, a);
+    if (rc == QTK_OK)
+      rc = a->ops->attach(e->ctx, a->options, qtk_model_info(e->model), a->sites->sites,
+                          a->n_sites, &a->h);
+    a->attached = rc == QTK_OK;
+    if (rc == QTK_OK)
+      rc = adapters_make_params(e, a);
+    if (rc == QTK_OK)
+      rc = adapters_stack(e, a);
+    if (rc != QTK_OK)
+      return qtk_error_at(rc, "adapter %s", a->name);
+  }
+  return rc;
+}
+
+void qtk_engine_detach(struct qtk_engine *e)
+{
+  for (int i = e->n_adapters - 1; i >= 0; i--) {
+    struct engine_adapter *a = &e->adapters[i];
+    if (a->attached)
+      a->ops->detach(e->ctx, a->h);
+    for (size_t k = 0; k < a->params.length; k++) {
+      qtk_device_free(e->ctx, a->params.data[k].value.data);
+      qtk_device_free(e->ctx, a->params.data[k].gradient.data);
+    }
+    qtk_vec_free(&a->params);
+    qtk_vec_free(&a->tensors);
+    free(a->sites);
+  }
+  free(e->adapters);
+  e->adapters = NULL;
+  e->n_adapters = 0;
+}
+
+int qtk_engine_param(struct qtk_engine *e, int adapter, int i, struct qtk_param *param,
+                     struct qtk_tensor *value)
+{
+  if (adapter < 0 || adapter >= e->n_adapters || i < 0 ||
+      (size_t)i >= e->adapters[adapter].params.length)
+    return 0;
+  *param = e->adapters[adapter].params.data[i].param;
+  *value = e->adapters[adapter].params.data[i].value;
+  return 1;
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A pass through the model: embedding, blocks, final norm, and the adapters that see
+ * the stream of hidden states. */
+#include "core/engine-inner.h"
+#include "core/error.h"
+
+enum forward_slot { FORWARD_HIDDEN = 1, FORWARD_OTHER, FORWARD_OUT };
+
+/* One pass. */
+struct pass {
+  struct qtk_engine *e;
+  struct qtk_session *s;
+  struct qtk_tensor hidden; /* [tokens, hidden] */
+};
+
+/* A matrix of the session, the same from pass to pass. */
+static int pass_matrix(const struct pass *p, enum forward_slot slot, int64_t cols,
+                       struct qtk_tensor *t)
+{
+  return qtk_session_matrix(p->s, p->e, (int)slot, p->s->tokens, cols, t);
+}
+
+static int pass_linear(const struct pass *p, const struct engine_weight *w,
+                       const struct qtk_tensor *x, struct qtk_tensor *y)
+{
+  return qtk_op_linear(p->e->ctx, x, &w->device, NULL, NULL, y, 0);
+}
+
+/* ---- embedding ------------------------------------------------------------------------- */
+
+static int pass_check_ids(const struct pass *p, const int32_t *ids)
+{
+  if (p->s->tokens == 0)
+    return qtk_error(QTK_EINTERNAL, "a pass over no tokens");
+  for (int64_t i = 0; i < p->s->tokens; i++)
+    if (ids[i] < 0 || ids[i] >= p->e->arch->vocabulary)
+      return qtk_error(QTK_EINPUT, "token %d: the vocabulary has %lld", ids[i],
+                       (long long)p->e->arch->vocabulary);
+  return QTK_OK;
+}
+
+static int pass_tokens(struct pass *p, const int32_t *ids)
+{
+  const struct qtk_arch_model *m = p->e->arch;
+  struct qtk_tensor narrow, *out = &p->hidden;
+  int rc = QTK_OK;
+
+  if (p->e->project_in.tensor >= 0) {
+    rc = pass_matrix(p, FORWARD_OUT, m->embedding_width, &narrow);
+    out = &narrow;
+  }
+  if (rc == QTK_OK)
+    rc = qtk_op_embedding(p->e->ctx, &p->e->embedding.device, ids, out);
+  if (rc == QTK_OK && m->embedding_scale != 1.0)
+    rc = qtk_op_scale(p->e->ctx, (float)m->embedding_scale, out, out);
+  if (rc == QTK_OK && out == &narrow)
+    rc = pass_linear(p, &p->e->project_in, &narrow, &p->hidden);
+  return rc;
+}
+
+/* Turns the session's positions into rows of the table for the time of a lookup. */
+static int pass_shift(const struct pass *p, int64_t by)
+{
+  for (int64_t i = 0; i < p->s->tokens; i++)
+    p->s->positions[i] += (int32_t)by;
+  return QTK_OK;
+}
+
+static int pass_positions(struct pass *p)
+{
+  const struct qtk_arch_model *m = p->e->arch;
+  struct qtk_tensor learned;
+  int rc;
+
+  if (m->positions != QTK_POSITIONS_LEARNED)
+    return QTK_OK;
+  for (int64_t i = 0; i < p->s->tokens; i++)
+    if (p->s->positions[i] >= m->position_rows - m->position_offset)
+      return qtk_error(QTK_EINPUT, "position %d: the model has learned 0 .. %lld",
+                       p->s->positions[i], (long long)(m->position_rows - m->position_offset - 1));
+  rc = pass_matrix(p, FORWARD_OTHER, m->dims.hidden, &learned);
+  if (rc != QTK_OK)
+    return rc;
+  pass_shift(p, m->position_offset);
+  rc = qtk_op_embedding(p->e->ctx, &p->e->positions.device, p->s->positions, &learned);
+  pass_shift(p, -m->position_offset);
+  return rc == QTK_OK ? qtk_op_add(p->e->ctx, &p->hidden, &learned, &p->hidden) : rc;
+}
+
+/* ---- blocks --------------------------------------------------------------------------------- */
+
+static int pass_stream(const struct pass *p, int layer)
+{
+  int rc = QTK_OK;
+
+  for (int i = 0; rc == QTK_OK && i < p->e->n_adapters; i++) {
+    const struct engine_adapter *a = &p->e->adapters[i];
+    if (a->ops->stream == NULL)
+      continue;
+    rc = a->ops->stream(p->e->ctx, a->h, p->s, layer, &p->hidden);
+    if (rc != QTK_OK)
+      return qtk_error_at(rc, "adapter %s: after block %d", a->name, layer);
+  }
+  return rc;
+}
+
+static int pass_block(struct pass *p, int64_t layer)
+{
+  struct qtk_engine *e = p->e;
+  int rc = qtk_check_stop(e->ctx);
+
+  if (rc == QTK_OK && e->streaming)
+    rc = qtk_engine_hold_layer(e, layer);
+  if (rc == QTK_OK)
+    rc = qtk_block_run(&e->layers[layer].block, p->s, &p->hidden, &p->hidden);
+  if (e->streaming)
+    qtk_engine_drop_layer(e, layer);
+  if (rc != QTK_OK)
+    return rc == QTK_EINTERRUPTED ? rc : qtk_error_at(rc, "block %lld", (long long)layer);
+  return pass_stream(p, (int)layer + 1);
+}
+
+/* ---- behind the blocks ------------------------------------------------------------------------ */
+
+/* *out is the final norm's output, projected where the embedding is narrower. */
+static int pass_final(struct pass *p, struct qtk_tensor *out)
+{
+  const struct qtk_engine *e = p->e;
+  struct qtk_tensor normed = p->hidden;
+  int rc = QTK_OK;
+
+  if (e->arch->final_norm) {
+    rc = pass_matrix(p, FORWARD_OTHER, e->arch->dims.hidden, &normed);
+    if (rc == QTK_OK)
+      rc = qtk_op_norm(e->ctx, (enum qtk_norm)e->arch->norm, &p->hidden,
+                       block_given(&e->final_norm.weight), block_given(&e->final_norm.bias),
+                       (float)e->arch->epsilon, &normed, NULL);
+  }
+  *out = normed;
+  if (rc != QTK_OK || e->project_out.tensor < 0)
+    return rc;
+  rc = pass_matrix(p, FORWARD_OUT, e->arch->embedding_width, out);
+  return rc == QTK_OK ? pass_linear(p, &e->project_out, &normed, out) : rc;
+}
+
+static int pass_mix(const struct pass *p, struct qtk_tensor *out)
+{
+  int rc = QTK_OK;
+
+  for (int i = 0; rc == QTK_OK && i < p->e->n_adapters; i++) {
+    const struct engine_adapter *a = &p->e->adapters[i];
+    if (a->ops->mix == NULL)
+      continue;
+    rc = a->ops->mix(p->e->ctx, a->h, p->s, out);
+    if (rc != QTK_OK)
+      return qtk_error_at(rc, "adapter %s", a->name);
+  }
+  return rc;
+}
+
+static int pass_run(struct pass *p, const int32_t *ids, struct qtk_tensor *out)
+{
+  int rc = pass_check_ids(p, ids);
+
+  if (rc == QTK_OK)
+    rc = pass_matrix(p, FORWARD_HIDDEN, p->e->arch->dims.hidden, &p->hidden);
+  if (rc == QTK_OK)
+    rc = pass_tokens(p, ids);
+  if (rc == QTK_OK)
+    rc = pass_positions(p);
+  if (rc == QTK_OK)
+    rc = pass_stream(p, 0);
+  for (int64_t i = 0; rc == QTK_OK && i < p->e->arch->layers; i++)
+    rc = pass_block(p, i);
+  if (rc == QTK_OK)
+    rc = pass_final(p, out);
+  return rc == QTK_OK ? pass_mix(p, out) : rc;
+}
+
+int qtk_session_forward(struct qtk_session *s, const int32_t *ids, const int64_t *lengths,
+                        struct qtk_tensor *hidden)
+{
+  struct pass p = {.e = s->engine, .s = s};
+  int rc = qtk_session_begin(s, lengths);
+
+  if (rc == QTK_OK)
+    rc = pass_run(&p, ids, hidden);
+  if (rc == QTK_OK)
+    qtk_session_commit(s);
+  return rc;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A running model: what the files of the engine share. */
+#ifndef CORE_ENGINE_INNER_H
+#define CORE_ENGINE_INNER_H
+
+#include "core/block.h"
+#include "core/engine.h"
+#include "core/vec.h"
+
+/* A weight matrix of the model: where it lies on the host, and ready for the backend. */
+struct engine_weight {
+  int tensor; /* of the model; -1: there is none */
+  int held;
+  struct qtk_qtensor host, device;
+};
+
+/* A parameter of an adapter, or a tensor of the base that it trains. */
+struct engine_param {
+  struct qtk_param param;
+  struct qtk_tensor value, gradient;
+  int plugin; /* the plugin's own parameter of this number; -1: a tensor of the base */
+};
+
+/* Sites lie next to each other, so that the engine is found from one of them. */
+struct engine_sites {
+  struct qtk_engine *engine;
+  struct qtk_site sites[];
+};
+
+struct engine_adapter {
+  const char *name;
+  const struct qtk_adapter_ops *ops;
+  const void *options;
+  int attached;
+  void *h; /* if attached */
+  struct engine_sites *sites;
+  int n_sites;
+  QTK_VEC(int) tensors; /* of the model, one a site */
+  QTK_VEC(struct engine_param) params;
+};
+
+struct engine_layer {
+  struct qtk_block block;
+  struct engine_weight weights[QTK_ROLE_LINEARS];
+};
+
+struct qtk_engine {
+  struct qtk_context *ctx;
+  struct qtk_model *model;
+  const struct qtk_model *source; /* unquantized, or NULL */
+  const struct qtk_arch_model *arch;
+  int streaming; /* a block's weights are held only while it runs */
+
+  struct engine_layer *layers; /* [arch->layers] */
+  struct engine_weight embedding, positions, project_in, project_out, head;
+  struct block_norm final_norm;
+  struct qtk_tensor head_bias;
+  QTK_VEC(void *) vectors; /* backend memory of all norms and biases */
+
+  struct engine_adapter *adapters; /* lowest first */
+  int n_adapters;
+};
+
+/* ---- engine-weights ---- */
+
+/* Numbers of the model's tensors; vectors into backend memory. */
+int qtk_engine_find_weights(struct qtk_engine *e);
+int qtk_engine_hold_all(struct qtk_engine *e);
+int qtk_engine_hold_layer(struct qtk_engine *e, int64_t layer);
+void qtk_engine_drop_layer(struct qtk_engine *e, int64_t layer);
+void qtk_engine_free_weights(struct qtk_engine *e);
+
+/* ---- engine-adapters ---- */
+
+/* Asks each adapter what it claims. */
+int qtk_engine_claim(struct qtk_engine *e, const struct qtk_attached *attached, int n);
+/* Makes instances, parameters and stacks, once the weights are held. */
+int qtk_engine_attach(struct qtk_engine *e);
+void qtk_engine_detach(struct qtk_engine *e);
+
+#endif

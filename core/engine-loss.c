@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Logits and losses, by chunks of tokens: a tokens x vocabulary matrix never exists. */
+#include <stdlib.h>
+
+#include "core/engine-inner.h"
+#include "core/error.h"
+
+enum loss_slot { LOSS_LOGITS = 16, LOSS_VALUES };
+
+static const struct engine_weight *loss_head(const struct qtk_engine *e)
+{
+  return e->head.tensor >= 0 ? &e->head : &e->embedding;
+}
+
+int qtk_engine_logits(struct qtk_engine *e, const struct qtk_tensor *hidden, int64_t row,
+                      struct qtk_tensor *logits)
+{
+  struct qtk_tensor rows = qtk_rows_of(hidden, row, qtk_tensor_rows(logits));
+
+  return qtk_op_linear(e->ctx, &rows, &loss_head(e)->device, NULL, block_given(&e->head_bias),
+                       logits, 0);
+}
+
+/* A batch's loss while it is added up. */
+struct loss {
+  struct qtk_session *s;
+  const struct qtk_batch *batch;
+  const struct engine_adapter *objective; /* or NULL */
+  struct qtk_tensor logits;               /* [QTK_LOGIT_CHUNK, vocabulary] */
+  struct qtk_tensor values;               /* [QTK_LOGIT_CHUNK] */
+  float host[QTK_LOGIT_CHUNK];
+  float *tokens; /* [batch->tokens], or NULL */
+  double sum, weight;
+};
+
+/* The topmost adapter's, if one has any. */
+static const struct engine_adapter *loss_objective(const struct qtk_engine *e)
+{
+  for (int i = e->n_adapters - 1; i >= 0; i--)
+    if (e->adapters[i].ops->loss != NULL)
+      return &e->adapters[i];
+  return NULL;
+}
+
+/* Weighted cross-entropy of tokens [t0, t0 + n). */
+static int loss_plain(struct loss *l, const struct qtk_tensor *logits, int64_t t0, int64_t n)
+{
+  struct qtk_context *ctx = l->s->ctx;
+  struct qtk_tensor values = qtk_vector(QTK_F32, l->values.data, n);
+  int rc = qtk_op_cross_entropy(ctx, logits, l->batch->targets + t0, &values, NULL, NULL);
+
+  if (rc == QTK_OK)
+    rc = qtk_device_download(ctx, l->host, values.data, (size_t)n * sizeof(float));
+  for (int64_t i = 0; rc == QTK_OK && i < n; i++) {
+    float weight = l->batch->targets[t0 + i] < 0 ? 0.0f : l->batch->weights[t0 + i];
+    l->sum += (double)weight * (double)l->host[i];
+    l->weight += (double)weight;
+    if (l->tokens != NULL)
+      l->tokens[t0 + i] = l->host[i];
+  }
+  return rc;
+}
+
+static int loss_adapter(struct loss *l, const struct qtk_tensor *logits, int64_t t0, int64_t n)
+{
+  const struct engine_adapter *a = l->objective;
+  double sum = 0.0, weight = 0.0;
+  int rc = a->ops->loss(l->s->ctx, a->h, l->batch, t0, n, logits, NULL, NULL, &sum, &weight);
+
+  l->sum += sum;
+  l->weight += weight;
+  return rc == QTK_OK ? rc : qtk_error_at(rc, "adapter %s", a->name);
+}
+
+/* A whole chunk is skipped if nothing of it is scored. */
+static int loss_scored(const struct loss *l, int64_t t0, int64_t n)
+{
+  for (int64_t i = 0; i < n; i++)
+    if (l->batch->targets[t0 + i] >= 0)
+      return 1;
+  return 0;
+}
+
+static int loss_chunk(struct loss *l, const struct qtk_tensor *hidden, int64_t t0, int64_t n)
+{
+  struct qtk_tensor logits = qtk_rows_of(&l->logits, 0, n);
+  int rc;
+
+  if (!loss_scored(l, t0, n)) {
+    for (int64_t i = 0; l->tokens != NULL && i < n; i++)
+      l->tokens[t0 + i] = 0.0f;
+    return QTK_OK;
+  }
+  rc = qtk_engine_logits(l->s->engine, hidden, t0, &logits);
+  if (rc != QTK_OK)
+    return rc;
+  return l->objective != NULL ? loss_adapter(l, &logits, t0, n) : loss_plain(l, &logits, t0, n);
+}
+
+static int loss_check(const struct qtk_session *s, const struct qtk_batch *batch,
+                      const struct qtk_tensor *hidden)
+{
+  if (batch->tokens != qtk_tensor_rows(hidden))
+    return qtk_error(QTK_EINTERNAL, "a batch of %lld tokens over %lld hidden states",
+                     (long long)batch->tokens, (long long)qtk_tensor_rows(hidden));
+  for (int64_t i = 0; i < batch->tokens; i++)
+    if (batch->targets[i] >= s->engine->arch->vocabulary)
+      return qtk_error(QTK_EINPUT, "token %d: the vocabulary has %lld", batch->targets[i],
+                       (long long)s->engine->arch->vocabulary);
+  return QTK_OK;
+}
+
+/* An objective that compares with a teacher gets its logits where a run has one. */
+static int loss_teacher(const struct loss *l)
+{
+  const struct engine_adapter *a = l->objective;
+
+  if (a != NULL && a->ops->teacher != NULL && a->ops->teacher(a->options) != QTK_TEACHER_NONE)
+    return qtk_error(QTK_EJOB, "adapter %s: its loss needs a teacher's logits, and there are none",
+                     a->name);
+  return QTK_OK;
+}
+
+int qtk_session_loss(struct qtk_session *s, const struct qtk_batch *batch,
+                     const struct qtk_tensor *hidden, float *loss, double *sum, double *weight)
+{
+  struct loss l = {.s = s, .batch = batch, .objective = loss_objective(s->engine), .tokens = loss};
+  int rc = loss_check(s, batch, hidden);
+
+  if (rc == QTK_OK)
+    rc = loss_teacher(&l);
+  if (rc == QTK_OK)
+    rc = qtk_session_matrix(s, s->engine, LOSS_LOGITS, QTK_LOGIT_CHUNK,
+                            s->engine->arch->vocabulary, &l.logits);
+  if (rc == QTK_OK)
+    rc = qtk_session_matrix(s, s->engine, LOSS_VALUES, 1, QTK_LOGIT_CHUNK, &l.values);
+  for (int64_t t = 0; rc == QTK_OK && t < batch->tokens; t += QTK_LOGIT_CHUNK) {
+    int64_t n = batch->tokens - t < QTK_LOGIT_CHUNK ? batch->tokens - t : QTK_LOGIT_CHUNK;
+    rc = loss_chunk(&l, hidden, t, n);
+  }
+  *sum = l.sum;
+  *weight = l.weight;
+  return rc;
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The weights of a running model: held for as long as it runs, or block by block. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/context.h"
+#include "core/device.h"
+#include "core/engine-inner.h"
+#include "core/error.h"
+
+/* ---- one weight --------------------------------------------------------------------- */
+
+static int weights_hold(struct qtk_engine *e, struct engine_weight *w)
+{
+  int rc;
+
+  if (w->tensor < 0 || w->held)
+    return QTK_OK;
+  rc = qtk_model_hold(e->ctx, e->model, w->tensor, &w->host);
+  if (rc != QTK_OK)
+    return rc;
+  rc = qtk_device_hold(e->ctx, &w->host, &w->device);
+  if (rc != QTK_OK) {
+    qtk_model_release(e->ctx, e->model, w->tensor);
+    return rc;
+  }
+  w->held = 1;
+  return QTK_OK;
+}
+
+static void weights_release(struct qtk_engine *e, struct engine_weight *w)
+{
+  if (!w->held)
+    return;
+  qtk_device_release(e->ctx, &w->device);
+  qtk_model_release(e->ctx, e->model, w->tensor);
+  w->held = 0;
+}
+
+/* A vector of the model in backend memory. */
+static int weights_vector(struct qtk_engine *e, int tensor, struct qtk_tensor *vector)
+{
+  int64_t n = qtk_model_tensor(e->model, tensor)->rows;
+  size_t bytes = (size_t)n * sizeof(float);
+  float *values = malloc(bytes);
+  void *memory = NULL;
+  int rc = values == NULL ? qtk_error_memory(bytes, "a vector") : QTK_OK;
+
+  if (rc == QTK_OK)
+    rc = qtk_model_read(e->model, tensor, 0, n, values, 1);
+  if (rc == QTK_OK)
+    rc = qtk_device_alloc(e->ctx, bytes, "weights", &memory);
+  if (rc == QTK_OK)
+    rc = qtk_device_upload(e->ctx, memory, values, bytes);
+  if (rc == QTK_OK)
+    rc = qtk_vec_push(&e->vectors, memory);
+  if (rc != QTK_OK)
+    qtk_device_free(e->ctx, memory);
+  free(values);
+  *vector = qtk_vector(QTK_F32, rc == QTK_OK ? memory : NULL, n);
+  return rc;
+}
+
+/* ---- finding ---------------------------------------------------------------------------- */
+
+static struct engine_weight *weights_matrix(struct qtk_engine *e, const struct qtk_arch_tensor *t)
+{
+  switch (t->role) {
+  case QTK_ROLE_EMBEDDING:
+    return &e->embedding;
+  case QTK_ROLE_POSITIONS:
+    return &e->positions;
+  case QTK_ROLE_PROJECT_IN:
+    return &e->project_in;
+  case QTK_ROLE_PROJECT_OUT:
+    return &e->project_out;
+  case QTK_ROLE_HEAD:
+    return &e->head;
+  default:
+    return &e->layers[t->layer].weights[t->role];
+  }
+}
+
+static struct qtk_tensor *weights_place(struct qtk_engine *e, const struct qtk_arch_tensor *t)
+{
+  struct block_norm *n;
+
+  if (t->role == QTK_ROLE_HEAD)
+    return &e->head_bias;
+  if (t->role < QTK_ROLE_LINEARS)
+    return &e->layers[t->layer].block.linears[t->role].bias;
+  n = t->role == QTK_ROLE_FINAL_NORM
+          ? &e->final_norm
+          : &e->layers[t->layer].block.norms[t->role - QTK_ROLE_NORM1];
+  return t->bias ? &n->bias : &n->weight;
+}
+
+int qtk_engine_find_weights(struct qtk_engine *e)
+{
+  const struct qtk_arch *arch = qtk_model_arch(e->model);
+  int rc = QTK_OK;
+
+  e->embedding.tensor = e->positions.tensor = e->project_in.tensor = e->project_out.tensor =
+      e->head.tensor = -1;
+  for (int64_t i = 0; i < e->arch->layers; i++)
+    for (int role = 0; role < QTK_ROLE_LINEARS; role++)
+      e->layers[i].weights[role].tensor = -1;
+  for (int i = 0; rc == QTK_OK && i < qtk_arch_tensors(arch); i++) {
+    const struct qtk_arch_tensor *t = qtk_arch_tensor(arch, i);
+    if (t->ndim == 1)
+      rc = weights_vector(e, i, weights_place(e, t));
+    else
+      weights_matrix(e, t)->tensor = i;
+  }
+  return rc;
+}
+
+/* ---- holding ---------------------------------------------------------------------------------- */
+
+int qtk_engine_hold_layer(struct qtk_engine *e, int64_t layer)
+{
+  struct engine_layer *l = &e->layers[layer];
+  int rc = QTK_OK;
+
+  for (int role = 0; rc == QTK_OK && role < QTK_ROLE_LINEARS; role++) {
+    rc = weights_hold(e, &l->weights[role]);
+    if (rc == QTK_OK && l->weights[role].held)
+      l->block.linears[role].w = l->weights[role].device;
+  }
+  return rc;
+}
+
+void qtk_engine_drop_layer(struct qtk_engine *e, int64_t layer)
+{
+  for (int role = 0; role < QTK_ROLE_LINEARS; role++) {
+    struct engine_weight *w = &e->layers[layer].weights[role];
+    weights_release(e, w);
+    if (w->tensor >= 0)
+      qtk_model_drop(e->model, w->tensor);
+  }
+}
+
+/* A quarter of the room is left for activations. */
+static int weights_must_stream(const struct qtk_engine *e)
+{
+  uint64_t room = qtk_arena_room(&e->ctx->arena), bytes = 0;
+
+  for (int i = 0; i < qtk_model_count(e->model); i++)
+    bytes += qtk_qlayout_bytes(&qtk_model_tensor(e->model, i)->layout);
+  return bytes > room - room / 4;
+}
+
+int qtk_engine_hold_all(struct qtk_engine *e)
+{
+  struct engine_weight *outside[] = {&e->embedding, &e->positions, &e->project_in, &e->project_out,
+                                     &e->head};
+  int rc = QTK_OK, sites = 0;
+
+  for (int i = 0; i < e->n_adapters; i++)
+    sites += e->adapters[i].n_sites;
+  /* A site shows its base's integers for as long as it lives. */
+  e->streaming = sites == 0 && weights_must_stream(e);
+  for (int i = 0; rc == QTK_OK && i < 5; i++)
+    rc = weights_hold(e, outside[i]);
+  for (int64_t i = 0; rc == QTK_OK && !e->streaming && i < e->arch->layers; i++)
+    rc = qtk_engine_hold_layer(e, i);
+  return rc;
+}
+
+void qtk_engine_free_weights(struct qtk_engine *e)
+{
+  struct engine_weight *outside[] = {&e->embedding, &e->positions, &e->project_in, &e->project_out,
+                                     &e->head};
+
+  for (int i = 0; i < 5; i++)
+    weights_release(e, outside[i]);
+  for (int64_t i = 0; e->layers != NULL && i < e->arch->layers; i++) {
+    for (int role = 0; role < QTK_ROLE_LINEARS; role++)
+      weights_release(e, &e->layers[i].weights[role]);
+    qtk_block_destroy(&e->layers[i].block);
+  }
+  for (size_t i = 0; i < e->vectors.length; i++)
+    qtk_device_free(e->ctx, e->vectors.data[i]);
+  qtk_vec_free(&e->vectors);
+  free(e->layers);
+  e->layers = NULL;
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A running model: opened, asked, closed; its sessions. */
+#include "core/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/engine-inner.h"
+#include "core/error.h"
+#include "core/option.h"
+#include "core/registry.h"
+#include "core/toml.h"
+
+/* ---- open and close ------------------------------------------------------------------- */
+
+static int engine_make_blocks(struct qtk_engine *e)
+{
+  const struct qtk_arch *arch = qtk_model_arch(e->model);
+  int rc = QTK_OK;
+
+  e->layers = calloc((size_t)e->arch->layers, sizeof *e->layers);
+  if (e->layers == NULL)
+    return qtk_error_memory((size_t)e->arch->layers * sizeof *e->layers, "blocks");
+  for (int64_t i = 0; rc == QTK_OK && i < e->arch->layers; i++)
+    rc = qtk_block_init(&e->layers[i].block, arch, (int)i, &e->arch->dims);
+  return rc;
+}
+
+static int engine_open(struct qtk_engine *e, const struct qtk_attached *adapters, int n_adapters)
+{
+  int rc;
+
+  if (!qtk_model_has_weights(e->model))
+    return qtk_error(QTK_EINPUT, "%s: the model has no weights", qtk_model_path(e->model));
+  rc = engine_make_blocks(e);
+  if (rc == QTK_OK)
+    rc = qtk_engine_claim(e, adapters, n_adapters);
+  if (rc == QTK_OK)
+    rc = qtk_engine_find_weights(e);
+  if (rc == QTK_OK)
+    rc = qtk_engine_hold_all(e);
+  return rc == QTK_OK ? qtk_engine_attach(e) : rc;
+}
+
+int qtk_engine_open(struct qtk_context *ctx, struct qtk_model *model,
+                    const struct qtk_attached *adapters, int n_adapters,
+                    struct qtk_engine **engine)
+{
+  struct qtk_engine *e = calloc(1, sizeof *e);
+  int rc;
+
+  *engine = NULL;
+  if (e == NULL)
+    return qtk_error_memory(sizeof *e, "an engine");
+  e->ctx = ctx;
+  e->model = model;
+  e->arch = qtk_arch_model(qtk_model_arch(model));
+  rc = engine_open(e, adapters, n_adapters);
+  if (rc != QTK_OK) {
+    qtk_engine_close(e);
+    return rc;
+  }
+  *engine = e;
+  return QTK_OK;
+}
+
+void qtk_engine_close(struct qtk_engine *e)
+{
+  if (e == NULL)
+    return;
+  qtk_engine_detach(e);
+  qtk_engine_free_weights(e);
+  free(e);
+}
+
+void qtk_engine_source(struct qtk_engine *e, const struct qtk_model *source)
+{
+  e->source = source;
+}
+
+/* ---- sessions ----------------------------------------------------------------------------- */
+
+int qtk_session_new(struct qtk_engine *e, int64_t n_sequences, int64_t capacity,
+                    struct qtk_session **s)
+{
+  struct qtk_session *session = malloc(sizeof *session);
+  int rc;
+
+  *s = NULL;
+  if (session == NULL)
+    return qtk_error_memory(sizeof *session, "a session");
+  rc = qtk_session_init(session, e->ctx, n_sequences, capacity);
+  if (rc != QTK_OK) {
+    free(session);
+    return rc;
+  }
+  session->engine = e;
+  *s = session;
+  return QTK_OK;
+}
+
+void qtk_session_free(struct qtk_session *s)
+{
+  if (s == NULL)
+    return;
+  qtk_session_destroy(s);
+  free(s);
+}
+
+uint64_t qtk_session_cache_bytes(const struct qtk_session *s)
+{
+  uint64_t bytes = 0;
+
+  for (size_t i = 0; i < s->caches.length; i++)
+    bytes += 2 * sizeof(float) * (uint64_t)(qtk_tensor_rows(&s->caches.data[i].k) *
+                                            qtk_tensor_cols(&s->caches.data[i].k));
+  return bytes;
+}
+
+void qtk_session_reset(struct qtk_session *s)
+{
+  for (int64_t i = 0; i < s->n; i++)
+    s->past[i] = 0;
+}
+
+void qtk_session_train(struct qtk_session *s, int64_t step, const uint64_t *numbers)
+{
+  s->training = step > 0;
+  s->step = step;
+  for (int64_t i = 0; numbers != NULL && i < s->n; i++)
+    s->numbers[i] = numbers[i];
+}
+
+/* ---- services at a site ---------------------------------------------------------------------- */
+
+static struct qtk_engine *engine_of(const struct qtk_site *site)
+{
+  const struct qtk_site *first = site - site->index;
+  const char *sites = (const char *)first - offsetof(struct engine_sites, sites);
+
+  return ((const struct engine_sites *)(const void *)sites)->engine;
+}
+
+int qtk_source_rows(struct qtk_context *ctx, const struct qtk_site *site, int64_t row, int64_t n,
+                    float *out)
+{
+  const struct qtk_engine *e = engine_of(site);
+  int i = e->source == NULL ? -1 : qtk_model_find(e->source, site->name);
+
+  (void)ctx;
+  if (e->source == NULL)
+    return qtk_error(QTK_EJOB, "%s: its unquantized weights are asked for, but [model] source "
+                               "names no model",
+                     site->name);
+  if (i < 0 || qtk_model_tensor(e->source, i)->rows != site->rows ||
+      qtk_model_tensor(e->source, i)->cols != site->cols)
+    return qtk_error(QTK_EINPUT, "%s: %s [%lld, %lld] is not there", qtk_model_path(e->source),
+                     site->name, (long long)site->rows, (long long)site->cols);
+  return qtk_model_read(e->source, i, row, n, out, site->cols);
+}
+
+/* The options that a text of TOML says, as the plugin's struct. */
+static int engine_options(const struct qtk_plugin *plugin, const char *text,
+                          struct qtk_options **options)
+{
+  struct qtk_toml *root = NULL;
+  int rc = QTK_OK;
+
+  if (text != NULL)
+    rc = qtk_toml_parse(text, strlen(text), "options", &root);
+  if (rc == QTK_OK)
+    rc = qtk_options_parse(plugin->options, plugin->options_size, root, NULL, options);
+  qtk_toml_free(root);
+  return rc;
+}
+
+static int engine_round(struct qtk_context *ctx, const struct qtk_loaded *plugin,
+                        const struct qtk_options *options, const struct qtk_site *site, float *w,
+                        struct qtk_qtensor *out)
+{
+  const struct qtk_quantizer_ops *ops = &plugin->ops.quantizer;
+  const void *values = options != NULL ? options->values : NULL;
+  struct qtk_linear linear = {.name = site->name,
+                              .role = site->role,
+                              .layer = site->layer,
+                              .rows = site->rows,
+                              .cols = site->cols};
+  struct qtk_quantize_result result = {0};
+
+  if (ops->needs != NULL && ops->needs(values) != QTK_NEEDS_NOTHING)
+    return qtk_error(QTK_EPLUGIN, "%s: quantizer %s needs calibration and cannot round again here",
+                     site->name, plugin->plugin.name);
+  return ops->quantize(ctx, values, &linear, w, NULL, out, &result);
+}
+
+int qtk_requantize(struct qtk_context *ctx, const struct qtk_site *site, float *w,
+                   struct qtk_qtensor *out)
+{
+  const struct qtk_engine *e = engine_of(site);
+  const char *text = NULL;
+  const char *name = qtk_model_maker(e->model, qtk_model_find(e->model, site->name), &text);
+  const struct qtk_loaded *plugin;
+  struct qtk_options *options = NULL;
+  int rc;
+
+  if (name == NULL)
+    return qtk_error(QTK_EJOB, "%s: no quantizer made it, so none can round it again", site->name);
+  rc = qtk_registry_get(QTK_QUANTIZER, name, &plugin);
+  if (rc == QTK_OK)
+    rc = engine_options(&plugin->plugin, text, &options);
+  if (rc == QTK_OK)
+    rc = engine_round(ctx, plugin, options, site, w, out);
+  qtk_options_free(options);
+  return rc;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A model's tensors and where they lie: what the files of the module share. */
+#ifndef CORE_MODEL_INNER_H
+#define CORE_MODEL_INNER_H
+
+#include <pthread.h>
+
+#include "core/arch.h"
+#include "core/model.h"
+#include "core/source.h"
+
+struct model_tensor {
+  struct qtk_model_tensor t;
+  struct qtk_model *m;
+  int index; /* in the model */
+
+  int file;      /* number in the file; -1: it has none */
+  int quantized; /* the format hands it out as it is */
+  enum qtk_arch_rows rows;
+  int transpose;
+  int64_t start, within; /* rows of the file's tensor */
+
+  int replaced;
+  struct qtk_qtensor view; /* if replaced */
+  char *plugin, *options;  /* who made it, or NULL */
+
+  pthread_mutex_t lock; /* of what follows */
+  int holds;
+  struct qtk_qtensor held;
+  void *block;      /* of the arena, or NULL */
+  uint64_t charged; /* bytes of the map */
+};
+
+struct qtk_model {
+  struct qtk_context *ctx;
+  struct qtk_source *source;
+  struct qtk_arch *arch;
+  struct qtk_model_info info;
+  struct model_tensor *tensors; /* [n] */
+  int n;
+  int *by_name; /* [n], sorted */
+  int64_t parameters;
+};
+
+/* ---- model-open: finding tensors ---- */
+
+/* Finds each tensor in the file and how it can be held. */
+int qtk_model_find_tensors(struct qtk_model *m);
+
+/* Rows of such a tensor lie apart from each other's, each in whole bytes. */
+int qtk_model_sliceable(const struct qtk_qlayout *layout);
+/* The file's rows are ours, one after the other from `start` on; they are all of them. */
+int qtk_model_in_order(const struct model_tensor *t);
+int qtk_model_whole(const struct model_tensor *t);
+
+/* ---- model-read: rows of the file ---- */
+
+/* Rows of the file's tensor as floats, whatever lies on top. */
+int qtk_model_read_file(const struct model_tensor *t, int64_t row, int64_t n, float *out,
+                    int64_t stride);
+/* The row of the file's tensor that holds row `row`. */
+int64_t qtk_model_file_row(const struct model_tensor *t, int64_t row);
+/* How many rows from `row` on, at most n, lie next to each other in the file. */
+int64_t qtk_model_run(const struct model_tensor *t, int64_t row, int64_t n);
+/* Puts the tensor's place in front of this thread's message. */
+int qtk_model_at(const struct model_tensor *t, int code);
+
+#endif
