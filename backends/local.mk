@@ -31,6 +31,44 @@ noinst_LTLIBRARIES += %D%/libcpu-generic.la
 	%D%/cpu/kernels/generic/weights.c \
 	%D%/cpu/kernels/openblas/solver.c
 
+SIMD_BODIES = \
+	%D%/cpu/kernels/simd/exp.h \
+	%D%/cpu/kernels/simd/gemm.h \
+	%D%/cpu/kernels/simd/rows.h \
+	%D%/cpu/kernels/simd/softmax.h \
+	%D%/cpu/kernels/simd/weights.h
+EXTRA_DIST += $(SIMD_BODIES)
+
+if BUILD_AVX2
+CPU_DEFINES += -DCPU_BUILD_AVX2
+CPU_KERNELS += %D%/libcpu-avx2.la
+noinst_LTLIBRARIES += %D%/libcpu-avx2.la
+%C%_libcpu_avx2_la_CFLAGS = $(CPU_CFLAGS) $(AVX2_CFLAGS)
+%C%_libcpu_avx2_la_SOURCES = \
+	%D%/cpu/kernels/avx2/gemm.c \
+	%D%/cpu/kernels/avx2/levels.h \
+	%D%/cpu/kernels/avx2/pack.c \
+	%D%/cpu/kernels/avx2/rows.c \
+	%D%/cpu/kernels/avx2/softmax.c \
+	%D%/cpu/kernels/avx2/vec.h \
+	%D%/cpu/kernels/avx2/weights.c
+endif
+
+if BUILD_AVX512
+CPU_DEFINES += -DCPU_BUILD_AVX512
+CPU_KERNELS += %D%/libcpu-avx512.la
+noinst_LTLIBRARIES += %D%/libcpu-avx512.la
+%C%_libcpu_avx512_la_CFLAGS = $(CPU_CFLAGS) $(AVX512_CFLAGS)
+%C%_libcpu_avx512_la_SOURCES = \
+	%D%/cpu/kernels/avx512/gemm.c \
+	%D%/cpu/kernels/avx512/levels.h \
+	%D%/cpu/kernels/avx512/pack.c \
+	%D%/cpu/kernels/avx512/rows.c \
+	%D%/cpu/kernels/avx512/softmax.c \
+	%D%/cpu/kernels/avx512/vec.h \
+	%D%/cpu/kernels/avx512/weights.c
+endif
+
 qtkplugin_LTLIBRARIES += %D%/qtk-backend-cpu.la
 %C%_qtk_backend_cpu_la_CPPFLAGS = $(AM_CPPFLAGS) $(OPENBLAS_CFLAGS) $(CPU_DEFINES)
 %C%_qtk_backend_cpu_la_CFLAGS = $(CPU_CFLAGS)

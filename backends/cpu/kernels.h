@@ -37,7 +37,8 @@ struct cpu_kernels {
 
   /* c (m, n) (=, or += with `accumulate`) sum over p < k of a[i, p] b[p, j]. a is
    * m / mr panels one after the other, each (k, mr) with zeros past m; b is one
-   * panel (k, nr), n <= nr. Each c is one chain of sums over p, whatever m and n. */
+   * panel (k, nr), n <= nr. The sum of a c is one chain, added to c at its end,
+   * whatever m and n. */
   void (*gemm)(int64_t k, int64_t m, int64_t n, const float *a, const float *b, float *c,
                int64_t ldc, int accumulate);
 

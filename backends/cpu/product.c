@@ -5,8 +5,9 @@
  * of PRODUCT_K, whose panels of a are packed once, by all threads, into shared
  * memory. A task then owns some columns of c: it packs (or dequantizes) its panel
  * of b for one step of k into its own memory, where it stays in the caches, and
- * runs over the rows of the block. Each element of c is one chain of sums over k,
- * whose links depend on k alone: neither on the other rows nor on the threads. */
+ * runs over the rows of the block. Each element of c is a chain of products for each
+ * step of k, and the steps are added in order: what they are depends on k alone,
+ * neither on the other rows nor on the threads. */
 #include <string.h>
 
 #include "cpu.h"

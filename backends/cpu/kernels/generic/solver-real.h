@@ -87,9 +87,9 @@ static void SOLVER(solve_right)(int64_t m, int64_t n, const void *l_memory, int6
 }
 
 const struct cpu_solver SOLVER(solver) = {
-  .factor = SOLVER(factor),
-  .invert = SOLVER(invert),
-  .multiply = SOLVER(multiply),
-  .solve = SOLVER(solve),
-  .solve_right = SOLVER(solve_right),
+    .factor = SOLVER(factor),
+    .invert = SOLVER(invert),
+    .multiply = SOLVER(multiply),
+    .solve = SOLVER(solve),
+    .solve_right = SOLVER(solve_right),
 };

@@ -59,10 +59,8 @@ static float weights_min(const struct cpu_weights *w, int64_t row, int64_t group
   return min * (scale / own);
 }
 
-/* Scale and zero of groups [g0, g1) of a row: w = scale (q - zero), with a `min`
- * zero w = scale q + zero, of a codebook w = scale table[q]. */
-static void weights_groups(const struct cpu_weights *w, int64_t row, int64_t g0, int64_t g1,
-                           float *scale, float *zero)
+void cpu_generic_groups(const struct cpu_weights *w, int64_t row, int64_t g0, int64_t g1,
+                        float *scale, float *zero)
 {
   const struct qtk_qlayout *l = &w->t->layout;
 
@@ -115,7 +113,7 @@ void cpu_generic_dequantize(const struct cpu_weights *w, int64_t row, int64_t co
   g0 = t->g_idx != NULL ? 0 : col / l->group;
   g1 = t->g_idx != NULL ? l->groups : (col + n - 1) / l->group + 1;
   zero = work + l->groups;
-  weights_groups(w, row, g0, g1, scale, zero);
+  cpu_generic_groups(w, row, g0, g1, scale, zero);
   for (int64_t j0 = 0; j0 < n; j0 += CHUNK, packed += 4 * l->bits) {
     int codes[CHUNK];
     weights_unpack(l->bits, packed, codes);
