@@ -63,7 +63,10 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/engine-loss.c \
 	%D%/engine-weights.c \
 	%D%/error.c %D%/error.h \
-	%D%/eval.h \
+	%D%/eval.c %D%/eval.h \
+	%D%/eval-divergence.c \
+	%D%/eval-inner.h \
+	%D%/eval-run.c \
 	%D%/fs.c %D%/fs.h \
 	%D%/fs-path.c \
 	%D%/fs-write.c \

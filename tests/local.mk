@@ -56,6 +56,7 @@ BLACK_TESTS = \
 	%D%/numeric/ops-linear \
 	%D%/numeric/ops-rows \
 	%D%/numeric/ops-solve \
+	%D%/numeric/perplexity \
 	%D%/numeric/safetensors-values
 
 SH_TESTS = \
@@ -121,6 +122,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_adapters_LDADD = $(MODEL_LIBS)
 %C%_numeric_adapters_stream_LDADD = $(MODEL_LIBS)
 %C%_numeric_logits_LDADD = $(MODEL_LIBS)
+%C%_numeric_perplexity_LDADD = $(MODEL_LIBS)
 
 # The plugin itself, linked in: a plugin that is opened would bring a second core.
 %C%_unit_t_rtn_SOURCES = %D%/unit/t-rtn.c plugins/rtn/grid.c plugins/rtn/rtn.c
