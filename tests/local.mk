@@ -50,6 +50,7 @@ BLACK_TESTS = \
 	%D%/conform/safetensors-write \
 	%D%/numeric/adapters \
 	%D%/numeric/adapters-stream \
+	%D%/numeric/block-gradient \
 	%D%/numeric/gguf-values \
 	%D%/numeric/logits \
 	%D%/numeric/ops-attention \
@@ -57,7 +58,8 @@ BLACK_TESTS = \
 	%D%/numeric/ops-rows \
 	%D%/numeric/ops-solve \
 	%D%/numeric/perplexity \
-	%D%/numeric/safetensors-values
+	%D%/numeric/safetensors-values \
+	%D%/numeric/smollm2
 
 SH_TESTS = \
 	%D%/cli/0001-version.sh \
@@ -121,8 +123,10 @@ OPS_TEST = %D%/numeric/ops.c %D%/numeric/ops.h
 MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_adapters_LDADD = $(MODEL_LIBS)
 %C%_numeric_adapters_stream_LDADD = $(MODEL_LIBS)
+%C%_numeric_block_gradient_LDADD = $(MODEL_LIBS)
 %C%_numeric_logits_LDADD = $(MODEL_LIBS)
 %C%_numeric_perplexity_LDADD = $(MODEL_LIBS)
+%C%_numeric_smollm2_LDADD = $(MODEL_LIBS)
 
 # The plugin itself, linked in: a plugin that is opened would bring a second core.
 %C%_unit_t_rtn_SOURCES = %D%/unit/t-rtn.c plugins/rtn/grid.c plugins/rtn/rtn.c
