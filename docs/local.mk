@@ -2,4 +2,5 @@ EXTRA_DIST += \
 	%D%/ARCHITECTURE.md \
 	%D%/HACKING.md \
 	%D%/TESTING.md \
-	%D%/internals/adapters.md
+	%D%/internals/adapters.md \
+	%D%/internals/tokenizers.md

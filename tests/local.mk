@@ -58,8 +58,10 @@ BLACK_TESTS = \
 	%D%/numeric/ops-rows \
 	%D%/numeric/ops-solve \
 	%D%/numeric/perplexity \
+	%D%/numeric/perplexity-model \
 	%D%/numeric/safetensors-values \
-	%D%/numeric/smollm2
+	%D%/numeric/smollm2 \
+	%D%/numeric/tokenizer-model
 
 SH_TESTS = \
 	%D%/cli/0001-version.sh \
@@ -88,7 +90,8 @@ LINT_TESTS = \
 	%D%/lint/sizes.sh
 
 # Run one by one by `make check-long`: what takes more than a few seconds.
-LONG_TESTS =
+LONG_TESTS = \
+	%D%/long/perplexity.sh
 
 include tests/fuzz/local.mk
 
@@ -126,7 +129,9 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_block_gradient_LDADD = $(MODEL_LIBS)
 %C%_numeric_logits_LDADD = $(MODEL_LIBS)
 %C%_numeric_perplexity_LDADD = $(MODEL_LIBS)
+%C%_numeric_perplexity_model_LDADD = $(MODEL_LIBS)
 %C%_numeric_smollm2_LDADD = $(MODEL_LIBS)
+%C%_numeric_tokenizer_model_LDADD = $(MODEL_LIBS)
 
 # The plugin itself, linked in: a plugin that is opened would bring a second core.
 %C%_unit_t_rtn_SOURCES = %D%/unit/t-rtn.c plugins/rtn/grid.c plugins/rtn/rtn.c
