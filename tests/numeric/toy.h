@@ -11,7 +11,7 @@
 static struct qtk_context *ctx;
 static char *folder;
 static int32_t *ids;
-static inline size_t n_ids;
+static size_t n_ids __attribute__((unused));
 static const int32_t positions[] = {0, 5, 63, 200, 299};
 #define POSITIONS (sizeof positions / sizeof positions[0])
 
