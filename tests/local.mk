@@ -87,6 +87,7 @@ LINT_TESTS = \
 	%D%/lint/no-print.sh \
 	%D%/lint/pages.sh \
 	%D%/lint/self.sh \
+	%D%/lint/self-build.sh \
 	%D%/lint/sizes.sh
 
 # Run one by one by `make check-long`: what takes more than a few seconds.
