@@ -57,24 +57,32 @@ static int read_enumerate(struct reading *r)
 
 /* ---- rows --------------------------------------------------------------------------------- */
 
-/* The rows one by one, apart, and the next row untouched. */
-static void read_rows(struct reading *r, int i, const struct qtk_tensor_info *info,
-                      const float *all, float *row)
+/* Two rows from `at` on, apart, with nothing written between them: 1 if they are the same. */
+static int read_pair(struct reading *r, int i, int64_t at, int64_t cols, const float *all,
+                     float *pair, int *status)
 {
-  static const char *const promise = "reads the same rows one by one and all at once";
+  size_t bytes = (size_t)cols * sizeof *pair;
+  float *second = pair + cols + 2;
+  for (int64_t j = 0; j < 2 * (cols + 2); j++)
+    pair[j] = -7.0f;
+  *status = r->ops->read(r->h, i, at, 2, pair, cols + 2);
+  return memcmp(pair, all + at * cols, bytes) == 0 &&
+         memcmp(second, all + (at + 1) * cols, bytes) == 0 && pair[cols] == -7.0f &&
+         pair[cols + 1] == -7.0f && second[cols] == -7.0f;
+}
+
+static void read_rows(struct reading *r, int i, const struct qtk_tensor_info *info,
+                      const float *all, float *pair)
+{
+  static const char *const promise = "reads the same rows by twos, apart, and all at once";
   int64_t rows, cols;
   int same = 1, status = QTK_OK;
   qtk_check_format_rows(info, &rows, &cols);
-  for (int64_t at = 0; at < rows && status == QTK_OK; at += 1 + rows / 8) {
-    for (int64_t j = 0; j < cols + 2; j++)
-      row[j] = -7.0f;
-    status = r->ops->read(r->h, i, at, 1, row, cols + 2);
-    same &= memcmp(row, all + at * cols, (size_t)cols * sizeof *row) == 0;
-    same &= row[cols] == -7.0f && row[cols + 1] == -7.0f;
-  }
+  for (int64_t at = 0; at + 2 <= rows && status == QTK_OK; at += 1 + rows / 8)
+    same &= read_pair(r, i, at, cols, all, pair, &status);
   if (qtk_check_status(r->c, status, promise, info->name))
     qtk_check_that(r->c, same, promise, "%s", info->name);
-  status = r->ops->read(r->h, i, rows, 1, row, cols);
+  status = r->ops->read(r->h, i, rows, 1, pair, cols);
   qtk_check_that(r->c, status < 0 && *qtk_error_message(), "refuses rows that are not there",
                  "%s: row %lld returned %d", info->name, (long long)rows, status);
 }
@@ -141,7 +149,7 @@ static void read_one(struct reading *r, int i, const struct qtk_tensor_info *inf
   int64_t rows, cols;
   qtk_check_format_rows(info, &rows, &cols);
   float *all = qtk_check_format_all(r->ops, r->h, i, info);
-  float *other = malloc((size_t)(rows * cols + 2) * sizeof *other);
+  float *other = malloc((size_t)((rows + 2) * (cols + 2)) * sizeof *other);
   if (other != NULL && qtk_check_that(r->c, all != NULL, "reads its tensors as floats", "%s: %s",
                                       info->name, qtk_error_message())) {
     read_rows(r, i, info, all, other);
@@ -244,6 +252,30 @@ static int read_texts(struct reading *r)
   return QTK_OK;
 }
 
+/* ---- memory ------------------------------------------------------------------------------- */
+
+struct opening {
+  struct reading *r;
+  const char *path;
+};
+
+static int open_once(void *arg)
+{
+  const struct opening *o = arg;
+  struct qtk_tensor_info info;
+  void *h;
+  float *all = NULL;
+  int status = o->r->ops->open(o->r->c->ctx, o->path, &h);
+  if (status != QTK_OK)
+    return status;
+  if (o->r->ops->tensor(h, 0, &info) == 1)
+    all = qtk_check_format_all(o->r->ops, h, 0, &info);
+  free(all);
+  o->r->ops->config(h);
+  o->r->ops->close(h);
+  return QTK_OK;
+}
+
 /* ---- all of it ------------------------------------------------------------------------------ */
 
 static int read_sample(struct reading *r, const char *path)
@@ -264,7 +296,10 @@ static int read_sample(struct reading *r, const char *path)
   qtk_check_that(r->c, r->c->ctx->arena.used == before, "frees what it allocates",
                  "%llu bytes are left after reading",
                  (unsigned long long)(r->c->ctx->arena.used - before));
-  return status;
+  qtk_check_doing(r->c, "opening it forty times");
+  return status == QTK_OK
+             ? qtk_check_leaks(r->c, open_once, &(struct opening){r, path}, "open and close")
+             : status;
 }
 
 int qtk_check_format_read(struct qtk_check *c, int i)

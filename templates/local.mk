@@ -1,6 +1,11 @@
 # What `qtk plugin new` copies, a folder per kind:
 # nobase_dist_pkgdata_DATA += %D%/KIND/FILE
 nobase_dist_pkgdata_DATA += \
+	%D%/format/Makefile \
+	%D%/format/NAME.c \
+	%D%/format/README.md \
+	%D%/format/qtk-format-NAME.7.pod \
+	%D%/format/t-NAME.sh \
 	%D%/quantizer/Makefile \
 	%D%/quantizer/NAME.c \
 	%D%/quantizer/README.md \

@@ -73,6 +73,7 @@ SH_TESTS = \
 	$(LINT_TESTS)
 
 CONFORM_TESTS = \
+	%D%/conform/bad-format.sh \
 	%D%/conform/bad-quantizer.sh \
 	%D%/conform/suites.sh
 
