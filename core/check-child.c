@@ -36,7 +36,7 @@ static int child_run(const struct qtk_check_job *job, const struct qtk_check_sec
   if (status != QTK_OK)
     return status;
   status = section->run(c, i);
-  qtk_check_context_close(c->ctx);
+  qtk_check_context_end(c, c->ctx);
   return status;
 }
 
@@ -129,28 +129,38 @@ static int child_verdict(struct child *c, int held, const char *text, const char
   return c->add(c->arg, &r);
 }
 
+/* Why the child came to a bad end; "" if it did not. */
+static void child_bad_end(const struct child *c, int how, char why[512])
+{
+  char line[160];
+  child_printed(c, line);
+  why[0] = '\0';
+  if (c->silent)
+    snprintf(why, 512, "nothing heard for %d seconds", CHILD_SECONDS);
+  else if (WIFSIGNALED(how))
+    snprintf(why, 512, "signal %d (%s)", WTERMSIG(how), strsignal(WTERMSIG(how)));
+  else if (WEXITSTATUS(how) < CHILD_MORE || WEXITSTATUS(how) > CHILD_FAILED)
+    snprintf(why, 512, "ended the process with exit status %d", WEXITSTATUS(how));
+  if (why[0] != '\0' && line[0] != '\0')
+    snprintf(why + strlen(why), 512 - strlen(why), ": %s", line);
+}
+
 /* What the way it ended says about the plugin; *more as qtk_check_child returns it. */
 static int child_ended(struct child *c, int how, int *more)
 {
-  char why[512] = "", line[160];
-  child_printed(c, line);
-  *more = 1;
-  if (c->silent)
-    snprintf(why, sizeof why, "nothing heard for %d seconds", CHILD_SECONDS);
-  else if (WIFSIGNALED(how))
-    snprintf(why, sizeof why, "signal %d (%s)", WTERMSIG(how), strsignal(WTERMSIG(how)));
-  else if (WEXITSTATUS(how) == CHILD_LAST || WEXITSTATUS(how) == CHILD_FAILED)
-    *more = WEXITSTATUS(how) == CHILD_LAST ? 0 : -1;
-  else if (WEXITSTATUS(how) != CHILD_MORE)
-    snprintf(why, sizeof why, "ended the process with exit status %d", WEXITSTATUS(how));
-  if (*more < 1)
-    return *more == 0 ? QTK_OK : qtk_error(QTK_EINTERNAL, "%s", c->error);
-  if (why[0] != '\0' && line[0] != '\0')
-    snprintf(why + strlen(why), sizeof why - strlen(why), ": %s", line);
+  char why[512], line[160];
+  child_bad_end(c, how, why);
+  *more = why[0] != '\0' ? 2 : WEXITSTATUS(how) == CHILD_MORE;
+  if (*more == 0 && WEXITSTATUS(how) == CHILD_LAST)
+    return QTK_OK;
   int status = child_verdict(c, why[0] == '\0', "neither crashes, hangs nor ends the process", why);
-  *more = why[0] == '\0' ? 1 : 2;
-  if (status != QTK_OK || *more == 2)
+  if (status != QTK_OK || why[0] != '\0')
     return status;
+  if (WEXITSTATUS(how) == CHILD_FAILED) {
+    *more = 2;
+    return child_verdict(c, 0, "can be tried to the end", c->error);
+  }
+  child_printed(c, line);
   snprintf(why, sizeof why, "'%s'", line);
   return child_verdict(c, line[0] == '\0', "prints nothing", why);
 }

@@ -57,6 +57,9 @@ void qtk_check_doing(struct qtk_check *c, const char *what, ...)
 {
   va_list args;
   va_start(args, what);
+  vsnprintf(c->doing, sizeof c->doing, what, args);
+  va_end(args);
+  va_start(args, what);
   suite_say(c, QTK_CHECK_DOING, "", what, args);
   va_end(args);
 }
@@ -98,6 +101,15 @@ int qtk_check_context_open(int threads, uint64_t memory_limit, struct qtk_contex
 void qtk_check_context_close(struct qtk_context *ctx)
 {
   qtk_device_close(ctx);
+  qtk_context_close(ctx);
+}
+
+/* The backend keeps scratch memory until it is closed. */
+void qtk_check_context_end(struct qtk_check *c, struct qtk_context *ctx)
+{
+  qtk_device_close(ctx);
+  qtk_check_that(c, ctx->arena.used == 0, "frees what it allocates",
+                 "%llu bytes are left after: %s", (unsigned long long)ctx->arena.used, c->doing);
   qtk_context_close(ctx);
 }
 

@@ -15,11 +15,12 @@ struct qtk_check {
   const char *folder;      /* empty when the suite begins, removed at its end */
   struct qtk_context *ctx; /* of one thread, with the plain backend if there is one */
   int fd;                  /* to the parent */
+  char doing[160];         /* what was tried last */
 };
 
 /* A part of a suite. Piece i of it, from 0, runs in a process of its own: what it did
  * before is not seen, and what it breaks is not felt. `run` returns 1, 0 past the last
- * piece, or an error of the suite itself. */
+ * piece, or an error, which is told as a broken promise. */
 struct qtk_check_section {
   const char *name;
   int (*run)(struct qtk_check *c, int i);
@@ -47,6 +48,8 @@ int qtk_check_status(struct qtk_check *c, int status, const char *promise, const
 /* Another context, with the plain backend; ended by qtk_check_context_close. */
 int qtk_check_context_open(int threads, uint64_t memory_limit, struct qtk_context **ctx);
 void qtk_check_context_close(struct qtk_context *ctx);
+/* The same, and nothing that was allocated may be left. */
+void qtk_check_context_end(struct qtk_check *c, struct qtk_context *ctx);
 
 /* Sets of options that a suite tries: the defaults, and each option at its bounds and
  * choices with the others at their defaults. Set i: 1 and *options (to be freed), 0 past

@@ -76,18 +76,17 @@ static void promises_end(struct promises *p, const struct qtk_check_options *opt
 
 static const struct qtk_check_section *check_suite(enum qtk_kind kind)
 {
-  static const struct qtk_check_section none[] = {{NULL, NULL}};
   switch (kind) {
   case QTK_QUANTIZER:
     return qtk_check_quantizer;
   case QTK_ADAPTER:
-    break;
+    return qtk_check_adapter;
   case QTK_BACKEND:
     return qtk_check_backend;
   case QTK_FORMAT:
     return qtk_check_format;
   }
-  return none;
+  return NULL;
 }
 
 /* All pieces of a section; what crashes again and again is left alone. */

@@ -31,6 +31,12 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/bundle-write.c \
 	%D%/check.c \
 	%D%/check.h \
+	%D%/check-adapter.c \
+	%D%/check-adapter.h \
+	%D%/check-adapter-loss.c \
+	%D%/check-adapter-sites.c \
+	%D%/check-adapter-stream.c \
+	%D%/check-adapter-trial.c \
 	%D%/check-backend.c \
 	%D%/check-backend.h \
 	%D%/check-backend-attention.c \
@@ -46,6 +52,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/check-format-write.c \
 	%D%/check-options.c \
 	%D%/check-quantizer.c \
+	%D%/check-slope.c \
 	%D%/check-suite.c \
 	%D%/check-suite.h \
 	%D%/check-trial.c \

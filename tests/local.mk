@@ -73,6 +73,7 @@ SH_TESTS = \
 	$(LINT_TESTS)
 
 CONFORM_TESTS = \
+	%D%/conform/bad-adapter.sh \
 	%D%/conform/bad-format.sh \
 	%D%/conform/bad-quantizer.sh \
 	%D%/conform/suites.sh
@@ -152,6 +153,11 @@ EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/unit/no-cmocka.sh %D%/cli/lib.sh \
 	%D%/tap.h %D%/numeric/model.h %D%/numeric/toy.h %D%/conform/format.h %D%/conform/gguf-make.h \
 	%D%/unit/bundle-make.h \
 	%D%/conform/safetensors-make.h %D%/data/nano %D%/data/tokenizer
+
+# What `qtk plugin check` tries adapters on.
+checkmodeldir = $(pkgdatadir)/check/model
+checkmodel_DATA = %D%/data/nano/llama/config.json \
+	%D%/data/nano/llama/model.safetensors %D%/data/nano/llama/tokenizer.json
 
 # The subset that ./check.sh runs in a build with sanitizers.
 SANITIZED_TESTS = $(check_PROGRAMS) %D%/cli/0001-version.sh

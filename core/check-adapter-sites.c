@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The promises of an adapter at its sites: forward, backward, fold. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/check-adapter.h"
+#include "core/device.h"
+#include "core/error.h"
+#include "core/str.h"
+
+/* One site: x [T, cols] and y [T, rows] in backend memory, the factors of the loss
+ * sum (c y), and dy, which is c. */
+struct site_run {
+  struct qtk_adapter_trial *t;
+  const struct qtk_site *site;
+  const struct block_linear *linear;
+  struct qtk_keep keep;
+  struct qtk_tensor x, y, dy, dx;
+  float *c, *host;
+  char what[200];
+};
+
+static size_t site_bytes(const struct qtk_tensor *t)
+{
+  return (size_t)qtk_check_values(t) * sizeof(float);
+}
+
+/* ---- set up -------------------------------------------------------------------------------- */
+
+/* The linear that holds the site; only this adapter is on it. */
+static const struct block_linear *site_linear(struct qtk_adapter_trial *t,
+                                              const struct qtk_site *site)
+{
+  struct qtk_block *b = &t->engine->layers[site->layer].block;
+  for (int role = 0; role < QTK_ROLE_LINEARS; role++)
+    if (b->linears[role].n_sites > 0 && b->linears[role].sites[0].site == site)
+      return &b->linears[role];
+  return NULL;
+}
+
+static int site_keep(struct site_run *r)
+{
+  const struct qtk_keep_spec *spec = &r->linear->sites[0].keep;
+  int status = QTK_OK;
+  qtk_check_that(r->t->c, (spec->mask & ~(unsigned)(QTK_KEEP_INPUT | QTK_KEEP_OUTPUT)) == 0,
+                 "keeps what there is to keep", "%s: mask %u", r->what, spec->mask);
+  if (spec->mask & QTK_KEEP_INPUT)
+    r->keep.input = r->x;
+  if (spec->mask & QTK_KEEP_OUTPUT)
+    status =
+        qtk_device_matrix(r->t->ctx, QTK_TRIAL_TOKENS, r->site->rows, "scratch", &r->keep.output);
+  if (status == QTK_OK && spec->bytes_per_token > 0)
+    status = qtk_device_alloc(r->t->ctx, spec->bytes_per_token * QTK_TRIAL_TOKENS, "scratch",
+                              &r->keep.own);
+  return status;
+}
+
+static int site_matrices(struct site_run *r)
+{
+  struct qtk_context *ctx = r->t->ctx;
+  int64_t rows = r->site->rows, cols = r->site->cols, n = QTK_TRIAL_TOKENS;
+  int status = qtk_device_matrix(ctx, n, cols, "scratch", &r->x);
+  if (status == QTK_OK)
+    status = qtk_device_matrix(ctx, n, cols, "scratch", &r->dx);
+  if (status == QTK_OK)
+    status = qtk_device_matrix(ctx, n, rows, "scratch", &r->y);
+  if (status == QTK_OK)
+    status = qtk_device_matrix(ctx, n, rows, "scratch", &r->dy);
+  r->c = malloc(site_bytes(&r->y));
+  r->host = malloc(site_bytes(&r->y) + site_bytes(&r->x));
+  if (r->c == NULL || r->host == NULL)
+    return qtk_error_memory(site_bytes(&r->y), "a site");
+  qtk_check_fill(r->host, n * cols, 1.0f, 401);
+  qtk_check_fill(r->c, n * rows, 1.0f, 402);
+  if (status == QTK_OK)
+    status = qtk_device_upload(ctx, r->x.data, r->host, site_bytes(&r->x));
+  if (status == QTK_OK)
+    status = qtk_device_upload(ctx, r->dy.data, r->c, site_bytes(&r->dy));
+  return status;
+}
+
+static void site_end(struct site_run *r)
+{
+  struct qtk_context *ctx = r->t->ctx;
+  qtk_device_free(ctx, r->x.data);
+  qtk_device_free(ctx, r->dx.data);
+  qtk_device_free(ctx, r->y.data);
+  qtk_device_free(ctx, r->dy.data);
+  qtk_device_free(ctx, r->keep.output.data);
+  qtk_device_free(ctx, r->keep.own);
+  free(r->c);
+  free(r->host);
+}
+
+static int site_begin(struct site_run *r, struct qtk_adapter_trial *t, int index)
+{
+  *r = (struct site_run){.t = t, .site = &t->adapter->sites->sites[index]};
+  snprintf(r->what, sizeof r->what, "%s, %s", t->text, r->site->name);
+  qtk_check_doing(t->c, "%s", r->what);
+  r->linear = site_linear(t, r->site);
+  if (r->linear == NULL)
+    return qtk_error(QTK_EINTERNAL, "%s: the site has no linear", r->site->name);
+  int status = site_matrices(r);
+  if (status == QTK_OK)
+    status = site_keep(r);
+  if (status != QTK_OK)
+    site_end(r);
+  return status;
+}
+
+/* ---- forward and backward -------------------------------------------------------------------- */
+
+static int site_forward(struct site_run *r, float *y)
+{
+  int status = qtk_block_linear(r->linear, r->t->session, &r->x, &r->y, &r->keep);
+  if (status == QTK_OK)
+    status = qtk_device_sync(r->t->ctx);
+  return status == QTK_OK ? qtk_device_download(r->t->ctx, y, r->y.data, site_bytes(&r->y))
+                          : status;
+}
+
+static int site_backward(struct site_run *r, struct qtk_tensor *dx)
+{
+  int status = qtk_block_linear_back(r->linear, r->t->session, &r->x, &r->dy, dx, &r->keep);
+  return status == QTK_OK ? qtk_device_sync(r->t->ctx) : status;
+}
+
+static int site_loss(void *arg, double *value, double *size)
+{
+  struct site_run *r = arg;
+  int status = site_forward(r, r->host);
+  *value = *size = 0;
+  for (int64_t i = 0; i < qtk_check_values(&r->y); i++) {
+    double term = (double)r->c[i] * r->host[i];
+    *value += term;
+    *size += fabs(term);
+  }
+  return status;
+}
+
+static int site_twice(struct site_run *r)
+{
+  int64_t n = qtk_check_values(&r->y);
+  float *first = malloc(site_bytes(&r->y));
+  int finite = 1, status = first ? site_forward(r, first) : QTK_ENOMEM;
+  if (qtk_check_status(r->t->c, status, "runs forward", r->what)) {
+    for (int64_t i = 0; i < n; i++)
+      finite &= isfinite(first[i]) != 0;
+    qtk_check_that(r->t->c, finite, "gives finite outputs", "%s", r->what);
+    status = site_forward(r, r->host);
+    qtk_check_that(r->t->c, status == QTK_OK && memcmp(first, r->host, site_bytes(&r->y)) == 0,
+                   "gives the same bytes twice", "%s: forward", r->what);
+    qtk_session_train(r->t->session, 0, NULL);
+    status = qtk_block_linear(r->linear, r->t->session, &r->x, &r->y, NULL);
+    qtk_session_train(r->t->session, 1, NULL);
+    qtk_check_status(r->t->c, status, "runs forward where nothing is kept", r->what);
+  }
+  free(first);
+  return status < 0 ? 0 : 1;
+}
+
+/* The gradient of a parameter on the host, freed with free. */
+static float *site_gradient(struct site_run *r, const struct qtk_tensor *gradient)
+{
+  float *host = malloc(site_bytes(gradient));
+  if (host != NULL &&
+      qtk_device_download(r->t->ctx, host, gradient->data, site_bytes(gradient)) == QTK_OK)
+    return host;
+  free(host);
+  return NULL;
+}
+
+/* A second call of backward doubles what the first one gave. */
+static void site_adds(struct site_run *r, const struct engine_param *p, const float *once)
+{
+  float *twice = site_gradient(r, &p->gradient);
+  double worst = 0, most = 1e-20;
+  for (int64_t i = 0; twice && i < qtk_check_values(&p->gradient); i++) {
+    worst = fmax(worst, fabs((double)twice[i] - 2.0 * once[i]));
+    most = fmax(most, fabs((double)twice[i]));
+  }
+  qtk_check_that(r->t->c, twice && worst <= 1e-5 * most, "adds to the gradients", "%s: %s", r->what,
+                 p->param.name);
+  free(twice);
+}
+
+/* Slopes along x and each parameter, against one call of backward. */
+static int site_slopes(struct site_run *r, float **gradients)
+{
+  struct qtk_slope slope = {r->t->ctx, site_loss, r};
+  char what[400];
+  float *dx = site_gradient(r, &r->dx);
+  int status =
+      dx ? qtk_check_slopes(r->t->c, &slope, &r->x, dx, "gives the gradient of its input", r->what)
+         : QTK_ENOMEM;
+  free(dx);
+  for (size_t i = 0; i < r->t->adapter->params.length && status == QTK_OK; i++) {
+    const struct engine_param *p = &r->t->adapter->params.data[i];
+    snprintf(what, sizeof what, "%s: %s", r->what, p->param.name);
+    status = qtk_check_slopes(r->t->c, &slope, &p->value, gradients[i],
+                              "gives the gradients of its parameters", what);
+  }
+  return status;
+}
+
+static int site_gradients(struct site_run *r)
+{
+  size_t n = r->t->adapter->params.length;
+  float **gradients = calloc(n + 1, sizeof *gradients);
+  int status = gradients ? qtk_adapter_zero(r->t) : QTK_ENOMEM;
+  if (status == QTK_OK)
+    status = site_forward(r, r->host);
+  if (status == QTK_OK)
+    status = site_backward(r, &r->dx);
+  if (qtk_check_status(r->t->c, status, "runs backward", r->what)) {
+    for (size_t i = 0; i < n; i++)
+      gradients[i] = site_gradient(r, &r->t->adapter->params.data[i].gradient);
+    status = site_slopes(r, gradients);
+    if (status == QTK_OK)
+      status = site_forward(r, r->host);
+    if (status == QTK_OK)
+      status = site_backward(r, NULL);
+    if (qtk_check_status(r->t->c, status, "runs backward where dx is not wanted", r->what))
+      for (size_t i = 0; i < n && gradients[i] != NULL; i++)
+        site_adds(r, &r->t->adapter->params.data[i], gradients[i]);
+    status = QTK_OK;
+  }
+  for (size_t i = 0; gradients && i < n; i++)
+    free(gradients[i]);
+  free(gradients);
+  return status;
+}
+
+/* ---- fold ---------------------------------------------------------------------------------------
+ */
+
+/* What was folded, and the memory that `fold` fills. */
+struct folded {
+  struct qtk_fold fold;
+  void *memory;
+};
+
+static int fold_memory(struct site_run *r, struct folded *f)
+{
+  const struct qtk_qlayout *l = &r->site->base->layout;
+  size_t bytes = (size_t)(r->site->rows * r->site->cols) * sizeof(float);
+  if (f->fold.kind == QTK_FOLD_SCALES)
+    bytes = (size_t)(l->rows * l->groups) * sizeof(float);
+  else if (f->fold.kind == QTK_FOLD_QUANTIZED)
+    bytes = qtk_qtensor_block_bytes(l);
+  f->memory = aligned_alloc(64, (bytes + 127) / 64 * 64);
+  if (f->memory == NULL)
+    return qtk_error_memory(bytes, "what is folded");
+  memset(f->memory, 0, bytes);
+  if (f->fold.kind == QTK_FOLD_SCALES)
+    f->fold.scales = qtk_matrix(QTK_F32, f->memory, l->rows, l->groups);
+  else if (f->fold.kind == QTK_FOLD_QUANTIZED)
+    f->fold.tensor = qtk_qtensor_over(l, f->memory);
+  else
+    f->fold.rows = f->memory;
+  return QTK_OK;
+}
+
+/* y of the merged linear. */
+static int fold_run(struct site_run *r, const struct folded *f)
+{
+  struct qtk_context *ctx = r->t->ctx;
+  struct qtk_tensor bias = r->linear->bias, scales = f->fold.scales;
+  struct qtk_qtensor host = *r->site->base, held;
+  void *device = NULL;
+  if (f->fold.kind == QTK_FOLD_QUANTIZED)
+    host = f->fold.tensor;
+  if (f->fold.kind == QTK_FOLD_ROWS) {
+    host = (struct qtk_qtensor){.codes = f->memory};
+    host.layout = (struct qtk_qlayout){
+        .encoding = QTK_DENSE, .rows = r->site->rows, .cols = r->site->cols, .dtype = QTK_F32};
+    int status = qtk_qlayout_init(&host.layout);
+    if (status != QTK_OK)
+      return status;
+  }
+  int status = qtk_device_hold(ctx, &host, &held);
+  if (status != QTK_OK)
+    return status;
+  if (f->fold.kind == QTK_FOLD_SCALES) {
+    status = qtk_device_alloc(ctx, site_bytes(&scales), "scratch", &device);
+    if (status == QTK_OK)
+      status = qtk_device_upload(ctx, device, scales.data, site_bytes(&scales));
+    scales.data = device;
+  }
+  if (status == QTK_OK)
+    status = qtk_op_linear(ctx, &r->x, &held, device ? &scales : NULL, bias.data ? &bias : NULL,
+                           &r->y, 0);
+  qtk_device_release(ctx, &held);
+  qtk_device_free(ctx, device);
+  return status;
+}
+
+static int fold_compare(struct site_run *r, const struct folded *f)
+{
+  size_t bytes = site_bytes(&r->y);
+  float *tuned = malloc(bytes);
+  int status = tuned ? site_forward(r, tuned) : QTK_ENOMEM;
+  double worst = 0, most = 1e-20;
+  if (status == QTK_OK)
+    status = fold_run(r, f);
+  if (status == QTK_OK)
+    status = qtk_device_download(r->t->ctx, r->host, r->y.data, bytes);
+  for (int64_t i = 0; status == QTK_OK && i < qtk_check_values(&r->y); i++) {
+    worst = fmax(worst, fabs((double)tuned[i] - r->host[i]));
+    most = fmax(most, fabs((double)tuned[i]));
+  }
+  if (status == QTK_OK)
+    qtk_check_that(r->t->c, worst <= 2e-3 * most, "folds to what forward gives",
+                   "%s: relative difference %g", r->what, worst / most);
+  free(tuned);
+  return status;
+}
+
+static int site_fold(struct site_run *r)
+{
+  static const char *const promise = "folds to what forward gives";
+  struct folded f = {.memory = NULL};
+  if (r->t->ops->fold == NULL) {
+    qtk_check_skip(r->t->c, promise, "it has no slot 'fold'");
+    return QTK_OK;
+  }
+  int status = r->t->ops->fold(r->t->ctx, r->t->adapter->h, r->site, &f.fold);
+  if (!qtk_check_status(r->t->c, status, "says how it folds", r->what) ||
+      !qtk_check_that(r->t->c, f.fold.kind >= QTK_FOLD_SCALES && f.fold.kind <= QTK_FOLD_ROWS,
+                      "says how it folds", "%s: kind %d", r->what, (int)f.fold.kind))
+    return QTK_OK;
+  status = fold_memory(r, &f);
+  if (status != QTK_OK)
+    return status;
+  int exact = f.fold.exact;
+  status = r->t->ops->fold(r->t->ctx, r->t->adapter->h, r->site, &f.fold);
+  if (status == QTK_EJOB)
+    qtk_check_skip(r->t->c, promise, "%s", qtk_error_message());
+  else if (qtk_check_status(r->t->c, status, promise, r->what) && exact)
+    status = fold_compare(r, &f);
+  free(f.memory);
+  return status == QTK_EJOB ? QTK_OK : status;
+}
+
+/* ---- all of it
+ * -------------------------------------------------------------------------------------- */
+
+static int site_try(struct qtk_adapter_trial *t, int index)
+{
+  struct site_run r;
+  int status = site_begin(&r, t, index);
+  if (status != QTK_OK)
+    return status;
+  if (site_twice(&r)) {
+    if (t->ops->backward != NULL)
+      status = site_gradients(&r);
+    if (status == QTK_OK)
+      status = site_fold(&r);
+  }
+  site_end(&r);
+  return status;
+}
+
+/* Piece i: 0 on quantized linears, 1 on floats. */
+int qtk_check_adapter_sites(struct qtk_check *c, int i)
+{
+  struct qtk_adapter_trial t;
+  struct qtk_options *options;
+  char set[QTK_CHECK_WHAT];
+  if (i > 1 || !qtk_adapter_has_model(c))
+    return 0;
+  int status = qtk_check_options_set(&c->plugin->plugin, 0, &options, set);
+  if (status < 0)
+    return status;
+  status = qtk_adapter_open(&t, c, c->ctx, options->values,
+                            i ? "linears of floats" : "quantized linears", !i);
+  if (status == 1) {
+    int n = t.adapter->n_sites;
+    if (n == 0 && i == 0)
+      qtk_check_skip(c, "runs forward", "it claims no sites");
+    status = QTK_OK;
+    for (int k = 0; k < n && status == QTK_OK; k += n > 6 ? n / 3 : 2)
+      status = site_try(&t, k);
+    qtk_adapter_close(&t);
+  }
+  qtk_options_free(options);
+  return status < 0 ? status : 1;
+}

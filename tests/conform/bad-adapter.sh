@@ -1,0 +1,52 @@
+# The toy adapters keep their promises; with a fault planted in one, the suite names the
+# promise that it breaks.
+. "$QTK_SRCDIR/tests/cli/lib.sh"
+
+build ()
+{
+  ${CC:-cc} -w -O1 -shared -fPIC -I"$QTK_SRCDIR/include" -o "qtk-adapter-toy_$1.so" "$2" \
+    -L"$QTK_BUILDDIR/core/.libs" -lqtk -lm
+}
+
+# bad TOY SED PROMISE: toy-TOY.c changed so breaks that promise.
+bad ()
+{
+  toy=$QTK_SRCDIR/tests/conform/toy-$1.c
+  sed "$2" "$toy" >changed.c
+  ! cmp -s "$toy" changed.c || fail "nothing to plant in $1 with $2"
+  build "$1" changed.c
+  expect_status 7 qtk plugin check "qtk-adapter-toy_$1.so"
+  expect_text "BROKEN  $3" out
+}
+
+for toy in lowrank scales stream objective; do
+  build $toy "$QTK_SRCDIR/tests/conform/toy-$toy.c"
+  expect_status 0 qtk plugin check qtk-adapter-toy_$toy.so
+  expect_text ", 0 broken," out
+done
+
+bad lowrank 's/matmul(ctx, 1, 0, 1, &du, &keep->input, 1,/matmul(ctx, 1, 0, 2, \&du, \&keep->input, 1,/' \
+  "gives the gradients of its parameters"
+bad lowrank 's/&u, 1, &pair->gradient\[1\]/\&u, 0, \&pair->gradient[1]/' "adds to the gradients"
+bad lowrank 's/&du, &pair->value\[0\], 1, dx/\&du, \&pair->value[0], 0, dx/' \
+  "gives the gradient of its input"
+bad lowrank 's/matmul(ctx, 0, 1, 1, &u,/matmul(ctx, 0, 1, (float)++toy_table[0].number, \&u,/; s/static const struct qtk_option/static struct qtk_option/' \
+  "gives the same bytes twice"
+bad lowrank 's/matmul(ctx, 0, 1, 1, &u,/matmul(ctx, 0, 1, (float)qtk_pool_size(ctx), \&u,/' \
+  "gives the same bytes on 3 threads"
+bad lowrank 's/rows\[i \* site->cols + j\] +=/rows[i * site->cols + j] -=/' \
+  "folds to what forward gives"
+bad lowrank 's/i % 2 ? "b" : "a"/"a"/' "attaches to a model, or refuses it with QTK_EJOB"
+bad lowrank 's/return t->linear && wanted/return wanted/; s/"q", NULL/"all", NULL/' \
+  "attaches to a model, or refuses it with QTK_EJOB"
+bad lowrank 's|/ sqrt((double)cols)|/ 0.0|' "starts with finite values"
+bad lowrank 's/if (status == QTK_OK && dx != NULL)/if (status == QTK_OK)/' \
+  "runs backward where dx is not wanted"
+bad stream 's/i >= 0 && status/i >= 1 \&\& status/' "gives the gradients of its parameters"
+bad objective 's/qtk_op_axpy(ctx, 1,/qtk_op_axpy(ctx, 2,/' "gives the gradient of its loss"
+bad objective 's/batch->weights + t0/batch->weights/' "gives losses whose chunks add up"
+bad objective 's/qtk_free(ctx, w->host);/;/' "frees what it allocates"
+
+# A sanitizer's malloc cannot be asked what it holds.
+nm -D "$QTK_BUILDDIR/core/.libs/libqtk.so" | grep -q __asan_ ||
+  bad lowrank 's/^  free(toy->pairs);/  ;/' "frees what it allocates"
