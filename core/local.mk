@@ -78,6 +78,9 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/fs-path.c \
 	%D%/fs-write.c \
 	%D%/half.c %D%/half.h \
+	%D%/job.c %D%/job.h \
+	%D%/job-size.c \
+	%D%/job-stage.c %D%/job-stage.h \
 	%D%/json.c %D%/json.h \
 	%D%/json-write.c \
 	%D%/log.c %D%/log.h \
@@ -101,6 +104,18 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/pack-layout.c \
 	%D%/part.c %D%/part.h \
 	%D%/part-digest.c \
+	%D%/pipeline.c %D%/pipeline.h \
+	%D%/pipeline-input.c \
+	%D%/pipeline-output.c %D%/pipeline-output.h \
+	%D%/plan.c %D%/plan.h \
+	%D%/plan-evaluate.c \
+	%D%/plan-match.c \
+	%D%/plan-method.c \
+	%D%/plan-quantize.c \
+	%D%/plan-resolve.c \
+	%D%/plan-sizes.c \
+	%D%/plan-stage.h \
+	%D%/plan-time.c \
 	%D%/random.c %D%/random.h \
 	%D%/registry.c %D%/registry.h \
 	%D%/registry-load.c %D%/registry-load.h \
@@ -113,6 +128,10 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/source.c %D%/source.h \
 	%D%/state.c %D%/state.h \
 	%D%/state-unit.c %D%/state-unit.h \
+	%D%/stage.c %D%/stage.h \
+	%D%/stage-evaluate.c \
+	%D%/stage-export.c \
+	%D%/stage-quantize.c \
 	%D%/str.c %D%/str.h \
 	%D%/tensor.c %D%/tensor.h \
 	%D%/text.c %D%/text.h \
@@ -151,15 +170,20 @@ EXTRA_%C%_libqtk_la_DEPENDENCIES = $(srcdir)/%D%/libqtk.syms
 
 # The program is a thin shell: one file per verb.
 bin_PROGRAMS += %D%/qtk
-%C%_qtk_LDADD = %D%/libqtk.la
+%C%_qtk_LDADD = %D%/libqtk.la $(JANSSON_LIBS)
 %C%_qtk_SOURCES = \
 	%D%/cli/args.c \
+	%D%/cli/bundle.c \
 	%D%/cli/cli.h \
 	%D%/cli/describe.c \
+	%D%/cli/eval.c \
+	%D%/cli/inspect.c \
 	%D%/cli/main.c \
 	%D%/cli/plugin.c \
 	%D%/cli/plugin-check.c \
 	%D%/cli/plugin-new.c \
+	%D%/cli/run.c \
+	%D%/cli/signal.c \
 	%D%/cli/table.c
 
 EXTRA_DIST += %D%/LAYERS %D%/libqtk.syms

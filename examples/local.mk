@@ -1,2 +1,7 @@
-# Job files, which the tests also run:
-# nobase_dist_pkgdata_DATA += %D%/NAME.toml
+# Job files, which the tests also run, and the texts that they measure on.
+nobase_dist_pkgdata_DATA += \
+	%D%/export.toml \
+	%D%/mixed-bits.toml \
+	%D%/quickstart.toml \
+	%D%/text/calibrate.txt \
+	%D%/text/evaluate.txt

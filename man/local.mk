@@ -2,6 +2,10 @@
 # the made pages, so that it needs no pod2man.
 dist_man_MANS += \
 	%D%/qtk.1 \
+	%D%/qtk-eval.1 \
+	%D%/qtk-inspect.1 \
+	%D%/qtk-job.5 \
+	%D%/qtk-run.1 \
 	%D%/qtk-plugin.1 \
 	%D%/qtk-abi.3 \
 	%D%/qtk-adapter.3 \

@@ -22,6 +22,7 @@ UNIT_TESTS = \
 	%D%/unit/t-formula \
 	%D%/unit/t-fs \
 	%D%/unit/t-half \
+	%D%/unit/t-job \
 	%D%/unit/t-json \
 	%D%/unit/t-log \
 	%D%/unit/t-mem \
@@ -70,6 +71,13 @@ SH_TESTS = \
 	%D%/cli/0021-broken-plugins.sh \
 	%D%/cli/7001-new.sh \
 	$(CONFORM_TESTS) \
+	%D%/cli/1000-job-mistakes.sh \
+	%D%/cli/1010-dry-run.sh \
+	%D%/cli/1020-examples.sh \
+	%D%/cli/4000-same-bytes.sh \
+	%D%/cli/4010-overrides.sh \
+	%D%/cli/4020-resume.sh \
+	%D%/cli/9000-full-disk.sh \
 	$(LINT_TESTS)
 
 CONFORM_TESTS = \

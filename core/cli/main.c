@@ -8,6 +8,10 @@
 #include "core/log.h"
 
 static const struct cli_verb main_verbs[] = {
+  {"run", "run a job file: quantize, evaluate, export", cli_run},
+  {"inspect", "say what a model, a bundle or a plugin is", cli_inspect},
+  {"eval", "perplexity of a model on a text", cli_eval},
+  {"bundle", "list or verify what a bundle holds", cli_bundle},
   {"plugin", "list, describe and find plugins", cli_plugin},
   {0},
 };

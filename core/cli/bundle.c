@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * qtk bundle: what is in a bundle, and whether it is whole. */
+#include <string.h>
+
+#include "core/bundle.h"
+#include "core/cli/cli.h"
+#include "core/context.h"
+#include "core/job.h"
+
+static const struct cli_option bundle_no_options[] = {{0}};
+
+/* ---- list --------------------------------------------------------------------------- */
+
+static void bundle_row(struct cli_table *table, const struct qtk_bundle_member *m)
+{
+  char hex[QTK_DIGEST_HEX];
+  qtk_digest_hex(m->sha256, hex);
+  cli_table_add(table, "%s", m->name);
+  cli_table_add(table, "%llu", (unsigned long long)m->bytes);
+  cli_table_add(table, "%s", hex);
+}
+
+static int bundle_list(int argc, char **argv)
+{
+  static const struct cli_usage usage = {
+    "bundle list", "FILE", 1, 1, bundle_no_options,
+    "Prints name, bytes and SHA-256 of every member, as the manifest has them."};
+  struct qtk_bundle *b;
+  struct cli_table table;
+  int rc = cli_parse(&usage, &argc, argv);
+  if (rc != QTK_OK || (rc = qtk_bundle_open(argv[0], &b)) != QTK_OK)
+    return rc;
+  cli_table_begin(&table, 3, 2);
+  for (int i = 0; i < qtk_bundle_member_count(b); i++)
+    bundle_row(&table, qtk_bundle_member(b, i));
+  rc = cli_table_print(&table);
+  qtk_bundle_close(b);
+  return rc;
+}
+
+/* ---- verify ---------------------------------------------------------------------------- */
+
+static int bundle_say(const struct qtk_bundle *b, const char *path)
+{
+  char size[QTK_SIZE_TEXT];
+  uint64_t bytes = 0;
+  int n = qtk_bundle_member_count(b);
+  for (int i = 0; i < n; i++)
+    bytes += qtk_bundle_member(b, i)->bytes;
+  printf("%s: %s, %d members, %s: every digest is right\n", path, qtk_bundle_kind(b), n,
+         qtk_size_text(bytes, size));
+  printf("model digest %s\n", qtk_bundle_model_digest(b));
+  return cli_flush();
+}
+
+static int bundle_verify(int argc, char **argv)
+{
+  static const struct cli_usage usage = {
+    "bundle verify", "FILE", 1, 1, bundle_no_options,
+    "Hashes every member again and compares it with the manifest."};
+  struct qtk_context_options options = {.stop = cli_stop_flag()};
+  struct qtk_context *ctx;
+  struct qtk_bundle *b;
+  int rc = cli_parse(&usage, &argc, argv);
+  if (rc != QTK_OK || (rc = qtk_bundle_open(argv[0], &b)) != QTK_OK)
+    return rc;
+  rc = qtk_context_open(&options, &ctx);
+  if (rc == QTK_OK) {
+    rc = qtk_bundle_verify(ctx, b);
+    qtk_context_close(ctx);
+  }
+  if (rc == QTK_OK)
+    rc = bundle_say(b, argv[0]);
+  qtk_bundle_close(b);
+  return rc;
+}
+
+static const struct cli_verb bundle_verbs[] = {
+  {"list", "the members with their digests", bundle_list},
+  {"verify", "hash all members again", bundle_verify},
+  {0},
+};
+
+int cli_bundle(int argc, char **argv)
+{
+  return cli_dispatch(bundle_verbs, "bundle", argc, argv);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * qtk eval: a model measured on a text, without a job file. */
+#include <string.h>
+
+#include "core/cli/cli.h"
+#include "core/error.h"
+#include "core/pipeline.h"
+
+struct eval {
+  const char *protocol, *source, *backend, *report, *log;
+  int64_t context, windows, threads;
+  int quiet;
+};
+
+/* The job that a user would write. */
+static int eval_model(const struct eval *e, const char *model, struct qtk_toml *root)
+{
+  struct qtk_toml *table = qtk_toml_set_table(root, "model");
+  int rc = table ? qtk_toml_set_text(table, "path", model) : QTK_ENOMEM;
+  if (rc == QTK_OK && e->source != NULL)
+    rc = qtk_toml_set_text(table, "source", e->source);
+  if (rc == QTK_OK)
+    rc = (table = qtk_toml_set_table(root, "job")) ? QTK_OK : QTK_ENOMEM;
+  if (rc == QTK_OK)
+    rc = qtk_toml_set_text(table, "backend", e->backend);
+  if (rc == QTK_OK)
+    rc = qtk_toml_set_int(table, "threads", e->threads);
+  if (rc == QTK_OK)
+    rc = (table = qtk_toml_set_table(root, "output")) ? QTK_OK : QTK_ENOMEM;
+  if (rc == QTK_OK)
+    rc = qtk_toml_set_text(table, "report", e->report ? e->report : "");
+  return rc;
+}
+
+static int eval_text(const struct eval *e, const char *key, const char *data,
+                     struct qtk_toml *stage)
+{
+  struct qtk_toml *table = qtk_toml_set_table(stage, key);
+  int rc = table ? qtk_toml_set_text(table, "data", data) : QTK_ENOMEM;
+  if (rc == QTK_OK && strcmp(key, "perplexity") == 0)
+    rc = qtk_toml_set_text(table, "protocol", e->protocol);
+  if (rc == QTK_OK)
+    rc = qtk_toml_set_int(table, "context", e->context);
+  return rc == QTK_OK ? qtk_toml_set_int(table, "windows", e->windows) : rc;
+}
+
+static int eval_stage(const struct eval *e, const char *data, struct qtk_toml *root)
+{
+  struct qtk_toml *list = qtk_toml_set_array(root, "stage"), *stage = qtk_toml_new_table();
+  int rc = list && stage ? qtk_toml_set_text(stage, "run", "evaluate") : QTK_ENOMEM;
+  if (rc == QTK_OK)
+    rc = eval_text(e, "perplexity", data, stage);
+  if (rc == QTK_OK && e->source != NULL)
+    rc = eval_text(e, "divergence", data, stage);
+  if (rc == QTK_OK)
+    return qtk_toml_append(list, stage);
+  qtk_toml_free(stage);
+  return rc;
+}
+
+static int eval_job(const struct eval *e, char **words, struct qtk_job **job)
+{
+  struct qtk_str text = {0};
+  struct qtk_toml *root = qtk_toml_new_table();
+  int rc = root ? eval_model(e, words[0], root) : QTK_ENOMEM;
+  if (rc == QTK_OK)
+    rc = eval_stage(e, words[1], root);
+  if (rc == QTK_OK)
+    rc = qtk_toml_write(root, &text);
+  if (rc == QTK_OK)
+    rc = qtk_job_parse(text.data, text.length, "qtk eval", NULL, job);
+  qtk_str_free(&text);
+  qtk_toml_free(root);
+  return rc;
+}
+
+static int eval_run(const struct qtk_job *job)
+{
+  struct qtk_pipeline_options options = {.no_state = 1};
+  const struct qtk_outcome *outcome;
+  struct qtk_pipeline *pipeline;
+  struct qtk_str table = {0};
+  int rc = qtk_pipeline_open(job, cli_stop_flag(), &pipeline);
+  if (rc != QTK_OK)
+    return rc;
+  rc = qtk_pipeline_run(pipeline, &options, &outcome);
+  if (rc == QTK_OK)
+    rc = qtk_report_table(outcome->report, &table);
+  if (rc == QTK_OK) {
+    printf("%s", table.data ? table.data : "");
+    rc = cli_flush();
+  }
+  qtk_str_free(&table);
+  qtk_pipeline_close(pipeline);
+  return rc;
+}
+
+int cli_eval(int argc, char **argv)
+{
+  struct eval e = {.protocol = "paper", .backend = "auto", .log = "text"};
+  struct qtk_job *job;
+  const struct cli_option options[] = {
+    {"protocol", CLI_TEXT, &e.protocol, "NAME", "paper (default) or llama.cpp"},
+    {"context", CLI_INT, &e.context, "N", "tokens of a window; the protocol's if not given"},
+    {"windows", CLI_INT, &e.windows, "N", "how many windows; all if not given"},
+    {"source", CLI_TEXT, &e.source, "MODEL", "the unquantized model: measure the divergence too"},
+    {"backend", CLI_TEXT, &e.backend, "NAME", "what computes; the best that works if not given"},
+    {"threads", CLI_INT, &e.threads, "N", "0: all cores; does not change results"},
+    {"report", CLI_TEXT, &e.report, "FILE", "write the report there, qtk-report(5)"},
+    {"log", CLI_TEXT, &e.log, "text|json", "how progress is shown on standard error"},
+    {"quiet", CLI_FLAG, &e.quiet, NULL, "no progress and no warnings"},
+    {0}};
+  const struct cli_usage usage = {
+    "eval", "MODEL TEXT", 2, 2, options,
+    "Measures the perplexity of a model, a file, folder or bundle, on a text file."};
+  int rc = cli_parse(&usage, &argc, argv);
+  if (rc != QTK_OK || (rc = cli_log_open(e.log, e.quiet, 0)) != QTK_OK ||
+      (rc = eval_job(&e, argv, &job)) != QTK_OK)
+    return rc;
+  rc = eval_run(job);
+  qtk_job_free(job);
+  return rc;
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The stages of a job file: which kinds there are, and the keys of each that
+ * belong to the core. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/error.h"
+#include "core/eval.h"
+#include "core/job-stage.h"
+#include "core/str.h"
+
+static const char *const job_evaluate_keys[] = {"run", "name", "perplexity", "divergence", NULL};
+static const char *const job_quantize_keys[] = {"run",     "name",     "method",
+                                                "targets", "override", NULL};
+static const char *const job_export_keys[] = {"run", "name", "format", "path", NULL};
+static const char *const job_override_keys[] = {"match", "skip", "method", NULL};
+static const char *const job_perplexity_keys[] = {"data", "protocol", "context", "windows", NULL};
+static const char *const job_divergence_keys[] = {"data", "context", "windows", NULL};
+
+static int job_read_evaluate(const struct qtk_job *job, struct qtk_job_stage *stage);
+static int job_read_quantize(const struct qtk_job *job, struct qtk_job_stage *stage);
+static int job_read_export(const struct qtk_job *job, struct qtk_job_stage *stage);
+
+static const char *const job_kinds[] = {"evaluate", "quantize", "export", NULL};
+static const struct job_kind {
+  const char *const *keys;
+  int (*read)(const struct qtk_job *job, struct qtk_job_stage *stage);
+} job_kind_table[] = {
+  [QTK_JOB_EVALUATE] = {job_evaluate_keys, job_read_evaluate},
+  [QTK_JOB_QUANTIZE] = {job_quantize_keys, job_read_quantize},
+  [QTK_JOB_EXPORT] = {job_export_keys, job_read_export},
+};
+
+const char *qtk_job_kind_name(enum qtk_job_kind kind)
+{
+  return job_kinds[kind];
+}
+
+const char *const *qtk_job_stage_keys(enum qtk_job_kind kind)
+{
+  return job_kind_table[kind].keys;
+}
+
+const char *const *qtk_job_override_keys(void)
+{
+  return job_override_keys;
+}
+
+static int job_find(const char *const *names, const char *name)
+{
+  for (int i = 0; names[i] != NULL; i++)
+    if (strcmp(names[i], name) == 0)
+      return i;
+  return -1;
+}
+
+/* `node`'s text is none of `names`. */
+static int job_unknown(const struct qtk_toml *node, const char *what, const char *const *names)
+{
+  struct qtk_str list = {0};
+  const char *near = qtk_nearest(qtk_toml_text(node), names);
+  for (int i = 0; names[i] != NULL; i++)
+    qtk_str_printf(&list, "%s%s", i > 0 ? ", " : "", names[i]);
+  int rc = qtk_toml_error(node, "unknown %s \"%s\"%s%s%s: there are %s", what,
+                          qtk_toml_text(node), near ? " (did you mean \"" : "", near ? near : "",
+                          near ? "\"?)" : "", list.data ? list.data : "");
+  qtk_str_free(&list);
+  return rc;
+}
+
+/* A text that must be there. Where a key looks like it, that one was meant: it cannot
+ * be known yet which other keys are right. */
+static int job_need(const struct qtk_toml *table, const char *key, const struct qtk_toml **value)
+{
+  const char *const names[] = {key, NULL};
+  for (size_t i = 0; qtk_toml_get(table, key) == NULL && i < qtk_toml_length(table); i++) {
+    const struct qtk_toml *item = qtk_toml_item(table, i);
+    if (qtk_nearest(qtk_toml_key(item), names) != NULL)
+      return qtk_toml_error(item, "unknown key \"%s\"; did you mean \"%s\"?", qtk_toml_key(item),
+                            key);
+  }
+  return qtk_toml_need(table, key, QTK_TOML_TEXT, value);
+}
+
+/* ---- evaluate ------------------------------------------------------------------- */
+
+static int job_read_protocol(const struct qtk_toml *table, const char **protocol)
+{
+  enum qtk_protocol found;
+  const char *names[] = {qtk_protocol_name(QTK_PROTOCOL_PAPER),
+                         qtk_protocol_name(QTK_PROTOCOL_SECOND_HALF), NULL};
+  *protocol = names[0];
+  int rc = qtk_toml_get_text(table, "protocol", protocol);
+  if (rc == QTK_OK && qtk_protocol_find(*protocol, &found) != QTK_OK)
+    return job_unknown(qtk_toml_get(table, "protocol"), "protocol", names);
+  return rc;
+}
+
+static int job_read_text(const struct qtk_job *job, const struct qtk_toml *stage,
+                         const char *key, const char *const *keys, struct qtk_job_text *text)
+{
+  const struct qtk_toml *data;
+  int rc = qtk_toml_get_table(stage, key, &text->node);
+  if (rc != QTK_OK || text->node == NULL)
+    return rc;
+  if ((rc = qtk_toml_only(text->node, keys)) != QTK_OK ||
+      (rc = qtk_toml_need(text->node, "data", QTK_TOML_TEXT, &data)) != QTK_OK ||
+      (rc = qtk_job_path(job, text->node, "data", &text->data)) != QTK_OK ||
+      (rc = job_read_protocol(text->node, &text->protocol)) != QTK_OK ||
+      (rc = qtk_job_int(text->node, "context", 0, 1 << 24, &text->context)) != QTK_OK)
+    return rc;
+  return qtk_job_int(text->node, "windows", 0, INT64_MAX, &text->windows);
+}
+
+static int job_read_evaluate(const struct qtk_job *job, struct qtk_job_stage *stage)
+{
+  int rc = qtk_toml_only(stage->table, job_evaluate_keys);
+  if (rc != QTK_OK ||
+      (rc = job_read_text(job, stage->table, "perplexity", job_perplexity_keys,
+                          &stage->perplexity)) != QTK_OK ||
+      (rc = job_read_text(job, stage->table, "divergence", job_divergence_keys,
+                          &stage->divergence)) != QTK_OK)
+    return rc;
+  if (stage->perplexity.node == NULL && stage->divergence.node == NULL)
+    return qtk_toml_error(stage->table, "nothing to evaluate: give this stage perplexity, "
+                                        "divergence or both, each a table with data");
+  return QTK_OK;
+}
+
+/* ---- quantize --------------------------------------------------------------------- */
+
+static int job_read_override(const struct qtk_toml *table, struct qtk_job_override *o)
+{
+  const struct qtk_toml *match;
+  if (qtk_toml_kind(table) != QTK_TOML_TABLE)
+    return qtk_toml_error(table, "override: tables are wanted, each begun by [[stage.override]]");
+  o->table = table;
+  int rc = job_need(table, "match", &match);
+  if (rc != QTK_OK || (rc = qtk_toml_get_bool(table, "skip", &o->skip)) != QTK_OK)
+    return rc;
+  o->match = qtk_toml_text(match);
+  return qtk_toml_get_text(table, "method", &o->method);
+}
+
+static int job_read_quantize(const struct qtk_job *job, struct qtk_job_stage *stage)
+{
+  const struct qtk_toml *method, *list = NULL;
+  (void)job;
+  int rc = job_need(stage->table, "method", &method);
+  if (rc != QTK_OK || (rc = qtk_toml_get_text(stage->table, "targets", &stage->targets)) != QTK_OK ||
+      (rc = qtk_toml_get_array(stage->table, "override", &list)) != QTK_OK)
+    return rc;
+  stage->method = qtk_toml_text(method);
+  size_t n = list ? qtk_toml_length(list) : 0;
+  if (n == 0)
+    return QTK_OK;
+  stage->overrides = calloc(n, sizeof *stage->overrides);
+  if (stage->overrides == NULL)
+    return qtk_error_memory(n * sizeof *stage->overrides, "overrides");
+  stage->n_overrides = n;
+  for (size_t i = 0; i < n && rc == QTK_OK; i++)
+    rc = job_read_override(qtk_toml_item(list, i), &stage->overrides[i]);
+  return rc;
+}
+
+/* ---- export ---------------------------------------------------------------------------- */
+
+static int job_read_export(const struct qtk_job *job, struct qtk_job_stage *stage)
+{
+  const struct qtk_toml *format, *path;
+  int rc = job_need(stage->table, "format", &format);
+  if (rc != QTK_OK || (rc = job_need(stage->table, "path", &path)) != QTK_OK)
+    return rc;
+  stage->method = qtk_toml_text(format);
+  return qtk_job_path(job, stage->table, "path", &stage->path);
+}
+
+/* ---- all ----------------------------------------------------------------------------------- */
+
+void qtk_job_stage_end(struct qtk_job_stage *stage)
+{
+  free(stage->overrides);
+  free(stage->perplexity.data);
+  free(stage->divergence.data);
+  free(stage->path);
+}
+
+/* Names are for --set and messages; a number would be taken for a place. */
+static int job_check_stage_name(const struct qtk_job *job, size_t i)
+{
+  const char *name = job->stages[i].name;
+  const struct qtk_toml *node = qtk_toml_get(job->stages[i].table, "name");
+  if (name == NULL)
+    return QTK_OK;
+  if (name[0] == '\0' || (name[0] >= '0' && name[0] <= '9') || strpbrk(name, ".= ") != NULL)
+    return qtk_toml_error(node, "name = \"%s\": a word that begins with no digit and has no dot, "
+                                "= or blank is wanted",
+                          name);
+  for (size_t k = 0; k < i; k++)
+    if (job->stages[k].name != NULL && strcmp(job->stages[k].name, name) == 0)
+      return qtk_toml_error(node, "name = \"%s\": stage %zu has that name already", name, k);
+  return QTK_OK;
+}
+
+static int job_read_stage(struct qtk_job *job, size_t i, const struct qtk_toml *table)
+{
+  struct qtk_job_stage *stage = &job->stages[i];
+  const struct qtk_toml *run;
+  if (qtk_toml_kind(table) != QTK_TOML_TABLE)
+    return qtk_toml_error(table, "stage: tables are wanted, each begun by [[stage]]");
+  stage->table = table;
+  int rc = job_need(table, "run", &run);
+  if (rc != QTK_OK)
+    return rc;
+  int kind = job_find(job_kinds, qtk_toml_text(run));
+  if (kind < 0)
+    return job_unknown(run, "stage kind", job_kinds);
+  stage->kind = kind;
+  if ((rc = qtk_toml_get_text(table, "name", &stage->name)) != QTK_OK ||
+      (rc = job_check_stage_name(job, i)) != QTK_OK)
+    return rc;
+  return job_kind_table[kind].read(job, stage);
+}
+
+int qtk_job_read_stages(struct qtk_job *job)
+{
+  const struct qtk_toml *list = NULL;
+  int rc = qtk_toml_get_array(job->root, "stage", &list);
+  size_t n = list ? qtk_toml_length(list) : 0;
+  if (rc != QTK_OK)
+    return rc;
+  if (n == 0)
+    return qtk_error(QTK_EJOB, "%s: no stage: a job has at least one [[stage]]", job->file);
+  job->stages = calloc(n, sizeof *job->stages);
+  if (job->stages == NULL)
+    return qtk_error_memory(n * sizeof *job->stages, "stages");
+  job->n_stages = n;
+  for (size_t i = 0; i < n && rc == QTK_OK; i++)
+    rc = job_read_stage(job, i, qtk_toml_item(list, i));
+  return rc;
+}

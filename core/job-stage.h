@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The stages of a job file. Only for the job's own files. */
+#ifndef QTK_CORE_JOB_STAGE_H
+#define QTK_CORE_JOB_STAGE_H
+
+#include "core/job.h"
+
+/* Fills job->stages; on an error those that are there are ended by qtk_job_free. */
+int qtk_job_read_stages(struct qtk_job *job);
+void qtk_job_stage_end(struct qtk_job_stage *stage);
+
+/* A path of the job file, placed beside it; absent keys leave *path alone. */
+int qtk_job_path(const struct qtk_job *job, const struct qtk_toml *table, const char *key,
+                 char **path);
+int qtk_job_int(const struct qtk_toml *table, const char *key, int64_t lowest, int64_t highest,
+                int64_t *value);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A job file, read and checked as far as that needs no plugin and no model.
+ * Constant once read. See qtk-job(5). */
+#ifndef QTK_CORE_JOB_H
+#define QTK_CORE_JOB_H
+
+#include <qtk/base.h>
+
+#include "core/toml.h"
+
+enum qtk_job_kind { QTK_JOB_EVALUATE, QTK_JOB_QUANTIZE, QTK_JOB_EXPORT };
+
+/* What a stage measures over a text. */
+struct qtk_job_text {
+  const struct qtk_toml *node; /* NULL: not asked for */
+  char *data;                  /* path, relative to where the program runs */
+  const char *protocol;        /* of core/eval.h */
+  int64_t context;             /* 0: the protocol's */
+  int64_t windows;             /* 0: all */
+};
+
+/* Of a quantize stage; the first whose `match` finds a linear's name wins. */
+struct qtk_job_override {
+  const struct qtk_toml *table;
+  const char *match;
+  const char *method; /* NULL: the stage's */
+  int skip;
+};
+
+struct qtk_job_stage {
+  enum qtk_job_kind kind;
+  const struct qtk_toml *table;
+  const char *name;   /* or NULL */
+  const char *method; /* quantize: the quantizer; export: the format */
+
+  const char *targets; /* quantize; NULL: every linear inside the blocks */
+  struct qtk_job_override *overrides;
+  size_t n_overrides;
+
+  struct qtk_job_text perplexity, divergence; /* evaluate */
+
+  char *path; /* export */
+};
+
+struct qtk_job {
+  struct qtk_toml *root; /* owns every text below that is const */
+  char *file;            /* the job file, for messages and the command that resumes */
+  char *folder;          /* of the job file */
+  char *name;
+  int64_t seed;
+  const char *backend;
+  int threads;           /* 0: all cores */
+  uint64_t memory_limit; /* 0: none */
+  char *model;
+  char *source; /* the unquantized model, or NULL */
+  struct qtk_job_stage *stages;
+  size_t n_stages;
+  char *bundle, *report; /* NULL: none */
+};
+
+/* `set` holds "key.path=value" texts that replace what the file says, ended by
+ * NULL; or is NULL. QTK_EJOB with file, line and column. */
+QTK_PUBLIC int qtk_job_read(const char *file, const char *const *set, struct qtk_job **job);
+/* The same of a text; `file` names it and places its relative paths. */
+QTK_PUBLIC int qtk_job_parse(const char *text, size_t n, const char *file,
+                             const char *const *set, struct qtk_job **job);
+QTK_PUBLIC void qtk_job_free(struct qtk_job *job); /* NULL is fine */
+
+/* "evaluate", ... */
+QTK_PUBLIC const char *qtk_job_kind_name(enum qtk_job_kind kind);
+/* The keys of a stage of that kind that belong to the core, ended by NULL. The
+ * others are the plugin's. */
+QTK_PUBLIC const char *const *qtk_job_stage_keys(enum qtk_job_kind kind);
+/* The same of an override. */
+QTK_PUBLIC const char *const *qtk_job_override_keys(void);
+
+/* ---- sizes ------------------------------------------------------------------------ */
+
+/* "2GiB", "500 MB", "1.5GB", "4096": QTK_EUSAGE for anything else. */
+QTK_PUBLIC int qtk_size_parse(const char *text, uint64_t *bytes);
+/* "98.4 MB", for people. */
+#define QTK_SIZE_TEXT 24
+QTK_PUBLIC const char *qtk_size_text(uint64_t bytes, char text[QTK_SIZE_TEXT]);
+
+#endif

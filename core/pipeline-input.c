@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Digests of all that a job reads. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/error.h"
+#include "core/pipeline-output.h"
+#include "core/str.h"
+
+/* ---- files ------------------------------------------------------------------------ */
+
+static int inputs_find(const struct qtk_inputs *inputs, const char *path)
+{
+  for (size_t i = 0; i < inputs->n; i++)
+    if (strcmp(inputs->data[i].path, path) == 0)
+      return 1;
+  return 0;
+}
+
+static int inputs_add(struct qtk_inputs *inputs, const struct qtk_plan_text *text)
+{
+  uint8_t digest[QTK_DIGEST_BYTES];
+  char hex[QTK_DIGEST_HEX];
+  if (!text->wanted || inputs_find(inputs, text->data))
+    return QTK_OK;
+  int rc = qtk_digest_file(text->data, digest);
+  if (rc != QTK_OK)
+    return rc;
+  qtk_digest_hex(digest, hex);
+  char *copy = qtk_str_copy(hex);
+  if (copy == NULL)
+    return QTK_ENOMEM;
+  inputs->data[inputs->n++] = (struct qtk_plan_input){text->data, copy};
+  return QTK_OK;
+}
+
+static int inputs_files(const struct qtk_plan *plan, struct qtk_inputs *inputs)
+{
+  int rc = QTK_OK;
+  inputs->data = calloc(2 * plan->n_stages, sizeof *inputs->data);
+  if (inputs->data == NULL)
+    return qtk_error_memory(0, "a list of files");
+  for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++) {
+    rc = inputs_add(inputs, &plan->stages[i].perplexity);
+    if (rc == QTK_OK)
+      rc = inputs_add(inputs, &plan->stages[i].divergence);
+  }
+  return rc;
+}
+
+/* ---- plugins ---------------------------------------------------------------------------- */
+
+static void inputs_plugin(const struct qtk_plan_method *method, struct qtk_str *out)
+{
+  if (method->loaded != NULL)
+    qtk_str_printf(out, "%s %s %s\n", qtk_kind_name(method->loaded->kind),
+                   method->loaded->plugin.name, method->loaded->plugin.version);
+}
+
+static int inputs_plugins(const struct qtk_plan *plan, struct qtk_inputs *inputs)
+{
+  struct qtk_str out = {0};
+  qtk_str_add(&out, "");
+  for (size_t i = 0; i < plan->n_stages; i++) {
+    const struct qtk_plan_quantize *q = &plan->stages[i].quantize;
+    for (size_t k = 0; k < q->n_methods; k++)
+      inputs_plugin(&q->methods[k], &out);
+    inputs_plugin(&plan->stages[i].format, &out);
+  }
+  inputs->plugins = out.length > 0 ? qtk_str_take(&out) : qtk_str_copy("");
+  qtk_str_free(&out);
+  return inputs->plugins != NULL ? QTK_OK : QTK_ENOMEM;
+}
+
+int qtk_inputs_read(struct qtk_context *ctx, const struct qtk_plan *plan,
+                    struct qtk_inputs *inputs)
+{
+  int rc = qtk_model_digest(ctx, plan->model, inputs->model);
+  if (rc == QTK_OK && plan->source != NULL)
+    rc = qtk_model_digest(ctx, plan->source, inputs->source);
+  if (rc == QTK_OK)
+    rc = inputs_files(plan, inputs);
+  return rc == QTK_OK ? inputs_plugins(plan, inputs) : rc;
+}
+
+void qtk_inputs_end(struct qtk_inputs *inputs)
+{
+  for (size_t i = 0; i < inputs->n; i++)
+    free((char *)inputs->data[i].sha256);
+  free(inputs->data);
+  free(inputs->plugins);
+}

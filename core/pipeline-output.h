@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What a job reads, by digest, and what it leaves. Only for the pipeline's own
+ * files. */
+#ifndef QTK_CORE_PIPELINE_OUTPUT_H
+#define QTK_CORE_PIPELINE_OUTPUT_H
+
+#include "core/bundle.h"
+#include "core/stage.h"
+
+/* What the results of a job depend on besides its text. */
+struct qtk_inputs {
+  char model[QTK_DIGEST_HEX], source[QTK_DIGEST_HEX];
+  struct qtk_plan_input *data; /* files that stages read */
+  size_t n;
+  char *plugins; /* kind, name and version of those that stages use, a line each */
+};
+int qtk_inputs_read(struct qtk_context *ctx, const struct qtk_plan *plan,
+                    struct qtk_inputs *inputs);
+void qtk_inputs_end(struct qtk_inputs *inputs);
+
+/* Writes the model as the stages left it. */
+int qtk_output_bundle(struct qtk_work *work, const char *path, const char *portable,
+                      const struct qtk_inputs *inputs, struct qtk_bundle_result *result);
+int qtk_output_report(const json_t *report, const char *path);
+
+#endif

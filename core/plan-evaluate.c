@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Lays out evaluate and export stages. */
+#include <string.h>
+
+#include "core/error.h"
+#include "core/eval.h"
+#include "core/fs.h"
+#include "core/plan-stage.h"
+
+/* Windows as long as the protocol says, or as the model allows. */
+static int64_t evaluate_context(const struct qtk_plan *plan, const struct qtk_job_text *text)
+{
+  enum qtk_protocol protocol = QTK_PROTOCOL_PAPER;
+  int64_t most = qtk_model_info(plan->model)->context;
+  qtk_protocol_find(text->protocol, &protocol);
+  int64_t usual = qtk_protocol_context(protocol);
+  if (text->context > 0)
+    return text->context;
+  return most > 0 && most < usual ? most : usual;
+}
+
+static int evaluate_text(const struct qtk_plan *plan, const struct qtk_job_text *job,
+                         struct qtk_plan_text *text)
+{
+  if (job->node == NULL)
+    return QTK_OK;
+  int64_t most = qtk_model_info(plan->model)->context;
+  *text = (struct qtk_plan_text){1, job->data, job->protocol, evaluate_context(plan, job),
+                                 job->windows};
+  if (text->context < 2)
+    return qtk_toml_error(qtk_toml_get(job->node, "context"),
+                          "context = %lld: 2 and more are allowed", (long long)text->context);
+  if (most > 0 && text->context > most)
+    return qtk_toml_error(qtk_toml_get(job->node, "context"),
+                          "context = %lld: this model was made for %lld and less",
+                          (long long)text->context, (long long)most);
+  if (!qtk_path_exists(text->data))
+    return qtk_error(QTK_EINPUT, "%s: no such file (data of a stage in %s)", text->data,
+                     plan->job->file);
+  return QTK_OK;
+}
+
+int qtk_plan_evaluate(struct qtk_plan *plan, struct qtk_plan_stage *stage)
+{
+  int rc = evaluate_text(plan, &stage->job->perplexity, &stage->perplexity);
+  return rc == QTK_OK ? evaluate_text(plan, &stage->job->divergence, &stage->divergence) : rc;
+}
+
+/* Files of the format are written elsewhere than where the model is read. */
+int qtk_plan_export(struct qtk_plan *plan, struct qtk_plan_stage *stage)
+{
+  const struct qtk_toml *named = qtk_toml_get(stage->job->table, "format");
+  int rc = qtk_plan_method_open(QTK_FORMAT, named, stage->job->table,
+                                qtk_job_stage_keys(stage->job->kind), &stage->format);
+  if (rc != QTK_OK)
+    return rc;
+  if (stage->format.loaded->ops.format.create == NULL)
+    return qtk_toml_error(named, "the format '%s' is only read, not written",
+                          qtk_toml_text(named));
+  if (strcmp(stage->job->path, plan->job->model) == 0)
+    return qtk_toml_error(qtk_toml_get(stage->job->table, "path"),
+                          "path = \"%s\": the model is read from there", stage->job->path);
+  return QTK_OK;
+}

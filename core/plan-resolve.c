@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The job with nothing left open, as TOML: once to be fed back, once without what
+ * the results do not depend on. */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/error.h"
+#include "core/fs.h"
+#include "core/plan-stage.h"
+#include "core/str.h"
+
+/* ---- paths ------------------------------------------------------------------------- */
+
+/* Absolute, so that the text may be fed back from anywhere. What does not exist yet
+ * is named by its folder. */
+static int resolve_path(struct qtk_toml *table, const char *key, const char *path)
+{
+  char real[PATH_MAX];
+  if (realpath(path, real) != NULL)
+    return qtk_toml_set_text(table, key, real);
+  char *folder = qtk_path_dir(path), *whole = NULL;
+  if (folder != NULL && realpath(folder, real) != NULL)
+    whole = qtk_path_join(real, qtk_path_base(path));
+  int rc = folder ? qtk_toml_set_text(table, key, whole ? whole : path) : QTK_ENOMEM;
+  free(folder);
+  free(whole);
+  return rc;
+}
+
+/* ---- tables ---------------------------------------------------------------------------- */
+
+static int resolve_job(const struct qtk_plan *plan, struct qtk_toml *root)
+{
+  const struct qtk_job *job = plan->job;
+  struct qtk_toml *table = qtk_toml_set_table(root, "job");
+  if (table == NULL)
+    return QTK_ENOMEM;
+  int rc = qtk_toml_set_text(table, "name", job->name);
+  if (rc != QTK_OK || (rc = qtk_toml_set_int(table, "seed", job->seed)) != QTK_OK ||
+      (rc = qtk_toml_set_text(table, "backend", plan->backend)) != QTK_OK ||
+      (rc = qtk_toml_set_int(table, "threads", job->threads)) != QTK_OK)
+    return rc;
+  return qtk_toml_set_int(table, "memory_limit", (int64_t)job->memory_limit);
+}
+
+static int resolve_model(const struct qtk_job *job, struct qtk_toml *root)
+{
+  struct qtk_toml *table = qtk_toml_set_table(root, "model");
+  int rc = table ? resolve_path(table, "path", job->model) : QTK_ENOMEM;
+  if (rc == QTK_OK && job->source != NULL)
+    rc = resolve_path(table, "source", job->source);
+  return rc;
+}
+
+static int resolve_output(const struct qtk_job *job, struct qtk_toml *root)
+{
+  struct qtk_toml *table = qtk_toml_set_table(root, "output");
+  int rc = table ? QTK_OK : QTK_ENOMEM;
+  if (rc == QTK_OK)
+    rc = job->bundle ? resolve_path(table, "bundle", job->bundle)
+                     : qtk_toml_set_text(table, "bundle", "");
+  if (rc == QTK_OK)
+    rc = job->report ? resolve_path(table, "report", job->report)
+                     : qtk_toml_set_text(table, "report", "");
+  return rc;
+}
+
+/* ---- stages --------------------------------------------------------------------------------- */
+
+static int resolve_text(struct qtk_toml *stage, const char *key, const struct qtk_plan_text *text)
+{
+  if (!text->wanted)
+    return QTK_OK;
+  struct qtk_toml *table = qtk_toml_set_table(stage, key);
+  int rc = table ? resolve_path(table, "data", text->data) : QTK_ENOMEM;
+  if (rc == QTK_OK && strcmp(key, "perplexity") == 0)
+    rc = qtk_toml_set_text(table, "protocol", text->protocol);
+  if (rc == QTK_OK)
+    rc = qtk_toml_set_int(table, "context", text->context);
+  if (rc != QTK_OK)
+    return rc;
+  return qtk_toml_set_int(table, "windows", text->windows);
+}
+
+static int resolve_evaluate(const struct qtk_plan_stage *stage, struct qtk_toml *table)
+{
+  int rc = resolve_text(table, "perplexity", &stage->perplexity);
+  return rc == QTK_OK ? resolve_text(table, "divergence", &stage->divergence) : rc;
+}
+
+static int resolve_quantize(const struct qtk_plan_stage *stage, struct qtk_toml *table)
+{
+  const struct qtk_job_stage *job = stage->job;
+  int rc = qtk_toml_set_text(table, "method", job->method);
+  if (rc == QTK_OK)
+    rc = qtk_options_write(stage->quantize.methods[0].options, table);
+  if (rc == QTK_OK && job->targets != NULL)
+    rc = qtk_toml_set_text(table, "targets", job->targets);
+  struct qtk_toml *list = NULL;
+  if (rc == QTK_OK && job->n_overrides > 0 &&
+      (list = qtk_toml_set_array(table, "override")) == NULL)
+    rc = QTK_ENOMEM;
+  for (size_t i = 0; i < job->n_overrides && rc == QTK_OK; i++)
+    rc = qtk_toml_append(list, qtk_toml_copy(job->overrides[i].table));
+  return rc;
+}
+
+static int resolve_export(const struct qtk_plan_stage *stage, struct qtk_toml *table)
+{
+  int rc = qtk_toml_set_text(table, "format", stage->job->method);
+  if (rc == QTK_OK)
+    rc = resolve_path(table, "path", stage->job->path);
+  return rc == QTK_OK ? qtk_options_write(stage->format.options, table) : rc;
+}
+
+static int resolve_stage(const struct qtk_plan_stage *stage, struct qtk_toml *list)
+{
+  static int (*const kinds[])(const struct qtk_plan_stage *, struct qtk_toml *) = {
+    [QTK_JOB_EVALUATE] = resolve_evaluate,
+    [QTK_JOB_QUANTIZE] = resolve_quantize,
+    [QTK_JOB_EXPORT] = resolve_export,
+  };
+  const struct qtk_job_stage *job = stage->job;
+  struct qtk_toml *table = qtk_toml_new_table();
+  int rc = table ? qtk_toml_set_text(table, "run", qtk_job_kind_name(job->kind)) : QTK_ENOMEM;
+  if (rc == QTK_OK && job->name != NULL)
+    rc = qtk_toml_set_text(table, "name", job->name);
+  if (rc == QTK_OK)
+    rc = kinds[job->kind](stage, table);
+  if (rc == QTK_OK)
+    return qtk_toml_append(list, table);
+  qtk_toml_free(table);
+  return rc;
+}
+
+static int resolve_stages(const struct qtk_plan *plan, struct qtk_toml *root)
+{
+  struct qtk_toml *list = qtk_toml_set_array(root, "stage");
+  int rc = list ? QTK_OK : QTK_ENOMEM;
+  for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++)
+    rc = resolve_stage(&plan->stages[i], list);
+  return rc;
+}
+
+int qtk_plan_resolve(struct qtk_plan *plan)
+{
+  const struct qtk_job *job = plan->job;
+  struct qtk_toml *root = qtk_toml_new_table();
+  int rc = root ? resolve_job(plan, root) : QTK_ENOMEM;
+  if (rc == QTK_OK)
+    rc = resolve_model(job, root);
+  if (rc == QTK_OK)
+    rc = resolve_stages(plan, root);
+  if (rc == QTK_OK)
+    rc = resolve_output(job, root);
+  if (rc != QTK_OK) {
+    qtk_toml_free(root);
+    return rc;
+  }
+  plan->resolved = root;
+  return QTK_OK;
+}
+
+/* ---- without what the results do not depend on ------------------------------------------------- */
+
+/* The child of a tree that this file made, and may therefore change. */
+static struct qtk_toml *portable_get(struct qtk_toml *table, const char *key)
+{
+  return (struct qtk_toml *)qtk_toml_get(table, key);
+}
+
+static int portable_input(struct qtk_toml *table, const char *key, const char *digest_key,
+                          const char *digest)
+{
+  const struct qtk_toml *path = table ? qtk_toml_get(table, key) : NULL;
+  if (path == NULL || digest == NULL)
+    return QTK_OK;
+  char *base = qtk_str_copy(qtk_path_base(qtk_toml_text(path)));
+  int rc = base ? qtk_toml_set_text(table, key, base) : QTK_ENOMEM;
+  free(base);
+  return rc == QTK_OK ? qtk_toml_set_text(table, digest_key, digest) : rc;
+}
+
+static const char *portable_digest(const struct qtk_plan_text *text,
+                                   const struct qtk_plan_input *inputs, size_t n)
+{
+  for (size_t i = 0; text->wanted && i < n; i++)
+    if (strcmp(inputs[i].path, text->data) == 0)
+      return inputs[i].sha256;
+  return NULL;
+}
+
+static int portable_stage(const struct qtk_plan_stage *stage, struct qtk_toml *table,
+                          const struct qtk_plan_input *inputs, size_t n)
+{
+  qtk_toml_remove(table, "name");
+  if (stage->job->kind == QTK_JOB_EXPORT)
+    qtk_toml_remove(table, "path");
+  int rc = portable_input(portable_get(table, "perplexity"), "data", "sha256",
+                          portable_digest(&stage->perplexity, inputs, n));
+  if (rc != QTK_OK)
+    return rc;
+  return portable_input(portable_get(table, "divergence"), "data", "sha256",
+                        portable_digest(&stage->divergence, inputs, n));
+}
+
+static int portable_fill(const struct qtk_plan *plan, struct qtk_toml *root, const char *digest,
+                         const char *source_digest, const struct qtk_plan_input *inputs, size_t n)
+{
+  struct qtk_toml *job = portable_get(root, "job"), *model = portable_get(root, "model");
+  const struct qtk_toml *stages = qtk_toml_get(root, "stage");
+  qtk_toml_remove(root, "output");
+  qtk_toml_remove(job, "name");
+  qtk_toml_remove(job, "threads");
+  qtk_toml_remove(job, "memory_limit");
+  if (!qtk_plan_needs_device(plan))
+    qtk_toml_remove(job, "backend");
+  int rc = portable_input(model, "path", "digest", digest);
+  if (rc == QTK_OK)
+    rc = portable_input(model, "source", "source_digest", source_digest);
+  for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++)
+    rc = portable_stage(&plan->stages[i], (struct qtk_toml *)qtk_toml_item(stages, i), inputs, n);
+  return rc;
+}
+
+int qtk_plan_portable(const struct qtk_plan *plan, const char *digest, const char *source_digest,
+                      const struct qtk_plan_input *inputs, size_t n_inputs, struct qtk_str *out)
+{
+  struct qtk_toml *root = qtk_toml_copy(plan->resolved);
+  int rc = root ? portable_fill(plan, root, digest, source_digest, inputs, n_inputs)
+                : QTK_ENOMEM;
+  if (rc == QTK_OK)
+    rc = qtk_toml_write(root, out);
+  qtk_toml_free(root);
+  return rc;
+}

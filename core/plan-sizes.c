@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Adds up what a job will need: memory at its worst moment, disk, the bundle. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/arch.h"
+#include "core/bundle.h"
+#include "core/context.h"
+#include "core/error.h"
+#include "core/fs.h"
+#include "core/log.h"
+#include "core/plan-stage.h"
+
+/* ---- the bundle -------------------------------------------------------------------- */
+
+/* Who made tensor i: the last stage that rounds it, or whoever did before the job. */
+static void sizes_maker(const struct qtk_plan *plan, int i, struct qtk_stored *t)
+{
+  t->plugin = qtk_model_maker(plan->model, i, &t->options);
+  for (size_t s = 0; s < plan->n_stages; s++) {
+    const struct qtk_plan_quantize *q = &plan->stages[s].quantize;
+    for (size_t k = 0; k < q->n_linears; k++)
+      if (q->linears[k].tensor == i) {
+        t->plugin = q->linears[k].method->loaded->plugin.name;
+        t->options = q->linears[k].method->text;
+      }
+  }
+}
+
+static int sizes_tensor(const struct qtk_plan *plan, int i, struct qtk_stored *t)
+{
+  const struct qtk_model_tensor *m = qtk_model_tensor(plan->model, i);
+  t->name = m->name;
+  t->ndim = m->ndim;
+  t->shape[0] = m->rows;
+  if (m->ndim > 1)
+    t->shape[1] = m->cols;
+  sizes_maker(plan, i, t);
+  t->view.layout = *plan->layouts[i];
+  if (t->view.layout.encoding != QTK_OPAQUE || t->plugin != NULL)
+    return QTK_OK;
+  t->view.layout = (struct qtk_qlayout){
+    .encoding = QTK_DENSE, .dtype = QTK_F16, .rows = m->rows, .cols = m->cols};
+  return qtk_qlayout_init(&t->view.layout);
+}
+
+int qtk_plan_tensors(const struct qtk_plan *plan, struct qtk_stored **tensors)
+{
+  int n = qtk_model_count(plan->model), rc = QTK_OK;
+  struct qtk_stored *list = calloc((size_t)n + 1, sizeof *list);
+  if (list == NULL)
+    return qtk_error_memory((size_t)n * sizeof *list, "a list of tensors");
+  for (int i = 0; i < n && rc == QTK_OK; i++)
+    rc = sizes_tensor(plan, i, &list[i]);
+  if (rc != QTK_OK)
+    free(list);
+  else
+    *tensors = list;
+  return rc;
+}
+
+/* Of the texts only the results are not known yet: a line of numbers a layer, or so. */
+static uint64_t sizes_texts(const struct qtk_plan *plan)
+{
+  const char *tokenizer = qtk_model_tokenizer(plan->model);
+  uint64_t bytes = 8192 + strlen(qtk_arch_text(qtk_model_arch(plan->model)));
+  for (size_t s = 0; s < plan->n_stages; s++)
+    bytes += 200 * plan->stages[s].quantize.n_linears + 1024;
+  return bytes + (tokenizer ? strlen(tokenizer) : 0);
+}
+
+static int sizes_bundle(struct qtk_plan *plan)
+{
+  struct qtk_stored *tensors;
+  int rc = qtk_plan_tensors(plan, &tensors);
+  if (rc != QTK_OK)
+    return rc;
+  struct qtk_bundle_contents contents = {
+    .kind = "model", .tensors = tensors, .n_tensors = qtk_model_count(plan->model)};
+  rc = qtk_bundle_size(&contents, &plan->bundle_bytes);
+  plan->bundle_bytes += sizes_texts(plan);
+  free(tensors);
+  return rc;
+}
+
+/* ---- disk --------------------------------------------------------------------------------- */
+
+static uint64_t sizes_state(const struct qtk_plan *plan)
+{
+  uint64_t bytes = 0;
+  for (size_t s = 0; s < plan->n_stages; s++) {
+    const struct qtk_plan_quantize *q = &plan->stages[s].quantize;
+    bytes += 4096;
+    for (size_t g = 0; g < q->n_groups; g++)
+      bytes += q->groups[g].bytes + 4096;
+  }
+  return bytes;
+}
+
+static int sizes_disk(struct qtk_plan *plan)
+{
+  const char *path = plan->job->bundle ? plan->job->bundle : plan->job->file;
+  uint64_t room;
+  char want[QTK_SIZE_TEXT], have[QTK_SIZE_TEXT];
+  plan->disk = sizes_state(plan) + plan->bundle_bytes;
+  if (qtk_disk_free(path, &room) != QTK_OK || room >= plan->disk)
+    return QTK_OK;
+  return qtk_error(QTK_EINPUT, "%s: the disk is too full: %s are needed, %s are free", path,
+                   qtk_size_text(plan->disk, want), qtk_size_text(room, have));
+}
+
+/* ---- memory --------------------------------------------------------------------------------- */
+
+/* What a stage takes where there is room, and what it can do with. */
+struct sizes_need {
+  uint64_t usual, least;
+};
+
+static uint64_t sizes_largest(const struct qtk_plan *plan, int inside_blocks)
+{
+  uint64_t most = 0;
+  for (int i = 0; i < qtk_model_count(plan->model); i++) {
+    const struct qtk_model_tensor *t = qtk_model_tensor(plan->model, i);
+    uint64_t bytes = qtk_qlayout_bytes(&t->layout);
+    if ((t->layer >= 0) == inside_blocks && bytes > most)
+      most = bytes;
+  }
+  return most;
+}
+
+/* Bytes of the weights inside the widest block, and of all. */
+static struct sizes_need sizes_weights(const struct qtk_plan *plan)
+{
+  struct sizes_need need = {0};
+  uint64_t block = 0, widest = 0;
+  int layer = -1;
+  for (int i = 0; i < qtk_model_count(plan->model); i++) {
+    const struct qtk_model_tensor *t = qtk_model_tensor(plan->model, i);
+    uint64_t bytes = qtk_qlayout_bytes(&t->layout);
+    block = t->layer == layer ? block + bytes : bytes;
+    layer = t->layer;
+    widest = block > widest && layer >= 0 ? block : widest;
+    need.usual += bytes;
+  }
+  need.least = widest + sizes_largest(plan, 0);
+  return need;
+}
+
+/* Slices of floats, before and after, for each thread; the group's result; and the
+ * pages of the file that they are read from. */
+static struct sizes_need sizes_quantize(const struct qtk_plan *plan, int threads,
+                                        const struct qtk_plan_quantize *q)
+{
+  uint64_t scratch = 0, group = 0;
+  for (size_t i = 0; i < q->n_linears; i++) {
+    const struct qtk_plan_linear *l = &q->linears[i];
+    uint64_t floats = 4 * (uint64_t)qtk_plan_slice_rows(l) * (uint64_t)l->linear.cols;
+    uint64_t bytes = 2 * floats * (l->by_rows ? (uint64_t)threads : 1);
+    scratch = bytes > scratch ? bytes : scratch;
+  }
+  for (size_t i = 0; i < q->n_groups; i++)
+    group = q->groups[i].bytes > group ? q->groups[i].bytes : group;
+  uint64_t bytes = scratch + group + sizes_weights(plan).least;
+  return (struct sizes_need){bytes, bytes};
+}
+
+/* Hidden states, heads and the wide layer of the context's tokens; logits by chunks. */
+static struct sizes_need sizes_text(const struct qtk_plan *plan, const struct qtk_plan_text *text)
+{
+  const struct qtk_model_info *info = qtk_model_info(plan->model);
+  const struct qtk_dims *d = &info->dims;
+  struct sizes_need need = sizes_weights(plan);
+  if (!text->wanted)
+    return (struct sizes_need){0};
+  uint64_t token = (uint64_t)(4 * d->hidden + 2 * d->head_size * (d->heads + d->kv_heads) +
+                              3 * d->ffn);
+  uint64_t bytes = 4 * (token * (uint64_t)text->context + 2 * 64 * (uint64_t)info->vocabulary);
+  need.usual += bytes;
+  need.least += bytes;
+  return need;
+}
+
+static void sizes_more(struct sizes_need *most, struct sizes_need need)
+{
+  most->usual = need.usual > most->usual ? need.usual : most->usual;
+  most->least = need.least > most->least ? need.least : most->least;
+}
+
+/* The reference runs beside the model. */
+static struct sizes_need sizes_divergence(const struct qtk_plan *plan,
+                                          const struct qtk_plan_text *text)
+{
+  struct sizes_need need = sizes_text(plan, text);
+  return (struct sizes_need){2 * need.usual, 2 * need.least};
+}
+
+static int sizes_memory(struct qtk_context *ctx, struct qtk_plan *plan)
+{
+  struct sizes_need most = {0};
+  char want[QTK_SIZE_TEXT], limit[QTK_SIZE_TEXT];
+  for (size_t s = 0; s < plan->n_stages; s++) {
+    const struct qtk_plan_stage *stage = &plan->stages[s];
+    sizes_more(&most, sizes_quantize(plan, qtk_workers_count(ctx->workers), &stage->quantize));
+    sizes_more(&most, sizes_text(plan, &stage->perplexity));
+    sizes_more(&most, sizes_divergence(plan, &stage->divergence));
+  }
+  uint64_t here = qtk_rss(), most_allowed = plan->job->memory_limit;
+  plan->memory = most.usual + here;
+  if (most_allowed == 0 || plan->memory <= most_allowed)
+    return QTK_OK;
+  plan->memory = most_allowed;
+  if (most.least + here <= most_allowed)
+    return QTK_OK;
+  return qtk_error(QTK_ENOMEM, "memory_limit = %s: this job needs about %s at least",
+                   qtk_size_text(most_allowed, limit), qtk_size_text(most.least + here, want));
+}
+
+int qtk_plan_sizes(struct qtk_context *ctx, struct qtk_plan *plan)
+{
+  int rc = plan->job->bundle ? sizes_bundle(plan) : QTK_OK;
+  if (rc == QTK_OK)
+    rc = sizes_disk(plan);
+  return rc == QTK_OK ? sizes_memory(ctx, plan) : rc;
+}

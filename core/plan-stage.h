@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * How each kind of stage is laid out. Only for the plan's own files. */
+#ifndef QTK_CORE_PLAN_STAGE_H
+#define QTK_CORE_PLAN_STAGE_H
+
+#include "core/plan.h"
+
+/* ---- a regular expression ------------------------------------------------------- */
+
+struct qtk_pattern;
+/* `node` is where the job file has it. */
+int qtk_pattern_new(const struct qtk_toml *node, struct qtk_pattern **pattern);
+void qtk_pattern_free(struct qtk_pattern *pattern); /* NULL is fine */
+/* *found is 1 if it matches somewhere in `text`. */
+int qtk_pattern_find(const struct qtk_pattern *pattern, const char *text, int *found);
+
+/* ---- a plugin with its options ---------------------------------------------------- */
+
+/* The plugin that `named` names; its options are the keys of `table` that are not in
+ * `core_keys`. QTK_EJOB if there is none, QTK_EPLUGIN if it is broken. */
+int qtk_plan_method_open(enum qtk_kind kind, const struct qtk_toml *named,
+                         const struct qtk_toml *table, const char *const *core_keys,
+                         struct qtk_plan_method *method);
+/* Puts the place in front of the message of a plugin that could not be had: QTK_EJOB
+ * if no plugin has that name, else `rc`. */
+int qtk_plan_method_failed(int rc, enum qtk_kind kind, const struct qtk_toml *named);
+void qtk_plan_method_end(struct qtk_plan_method *method);
+
+/* ---- stages -------------------------------------------------------------------------- */
+
+/* Each fills what it owns of `stage`; ended by qtk_plan_free, also after an error.
+ * plan->layouts are those that the stage finds, and after it those that it leaves. */
+int qtk_plan_quantize(struct qtk_plan *plan, struct qtk_plan_stage *stage);
+int qtk_plan_evaluate(struct qtk_plan *plan, struct qtk_plan_stage *stage);
+int qtk_plan_export(struct qtk_plan *plan, struct qtk_plan_stage *stage);
+void qtk_plan_quantize_end(struct qtk_plan_quantize *quantize);
+
+/* plan->resolved. */
+int qtk_plan_resolve(struct qtk_plan *plan);
+/* memory, bundle_bytes, disk; QTK_ENOMEM if the limit is too low. */
+int qtk_plan_sizes(struct qtk_context *ctx, struct qtk_plan *plan);
+
+#endif

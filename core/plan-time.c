@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Roughly how long a plan will take, from samples of its work done here and now. */
+#include <qtk/ops.h>
+
+#include "core/context.h"
+#include "core/error.h"
+#include "core/fs.h"
+#include "core/log.h"
+#include "core/plan.h"
+
+#define TIME_DISK 5e8   /* bytes a second that are read or written, hashing included */
+#define TIME_TOKEN 4.5  /* bytes of text a token */
+#define TIME_ROWS 256   /* of a sample product */
+
+/* Numbers that are spread like weights are. */
+static void time_fill(struct qtk_context *ctx, float *w, size_t n)
+{
+  struct qtk_random_key key = {0};
+  for (size_t i = 0; i < n; i++)
+    w[i] = 0.02f * (float)qtk_random_normal(ctx, &key, i & 1023);
+}
+
+/* ---- rounding ----------------------------------------------------------------------- */
+
+/* Seconds that one thread takes for a weight of this linear. */
+static int time_slice(struct qtk_context *ctx, const struct qtk_plan_linear *l, double *seconds)
+{
+  const struct qtk_quantizer_ops *ops = &l->method->loaded->ops.quantizer;
+  struct qtk_linear linear = l->linear;
+  struct qtk_qlayout layout = l->layout;
+  struct qtk_quantize_result result = {0};
+  linear.rows = layout.rows = qtk_plan_slice_rows(l);
+  size_t n = (size_t)(linear.rows * linear.cols);
+  int rc = qtk_qlayout_init(&layout);
+  float *w = rc == QTK_OK ? qtk_alloc(ctx, n * sizeof *w, "scratch") : NULL;
+  void *block = rc == QTK_OK ? qtk_alloc(ctx, qtk_qtensor_block_bytes(&layout), "scratch") : NULL;
+  if (rc == QTK_OK && (w == NULL || block == NULL))
+    rc = QTK_ENOMEM;
+  if (rc == QTK_OK) {
+    struct qtk_qtensor out = qtk_qtensor_over(&layout, block);
+    time_fill(ctx, w, n);
+    double start = qtk_seconds();
+    rc = ops->quantize(ctx, l->method->options->values, &linear, w, NULL, &out, &result);
+    *seconds = (qtk_seconds() - start) / (double)n;
+  }
+  qtk_free(ctx, w);
+  qtk_free(ctx, block);
+  return rc;
+}
+
+/* Linears with the same method are taken for equal. */
+static int time_quantize(struct qtk_context *ctx, const struct qtk_plan_quantize *q,
+                         double *seconds)
+{
+  int threads = qtk_workers_count(ctx->workers), rc = QTK_OK;
+  double weight = 0;
+  for (size_t i = 0; i < q->n_linears && rc == QTK_OK; i++) {
+    const struct qtk_plan_linear *l = &q->linears[i];
+    if (i == 0 || l->method != q->linears[i - 1].method)
+      rc = time_slice(ctx, l, &weight);
+    *seconds += weight * (double)l->linear.rows * (double)l->linear.cols /
+                (l->by_rows ? threads : 1);
+    *seconds += (double)qtk_qlayout_bytes(&l->layout) / TIME_DISK;
+  }
+  return rc;
+}
+
+/* ---- running the model ---------------------------------------------------------------- */
+
+/* Multiplications a second, of a product with a square of the model's width. */
+static int time_product(struct qtk_context *ctx, int64_t width, double *rate)
+{
+  struct qtk_tensor x, w, y;
+  int rc = qtk_device_matrix(ctx, TIME_ROWS, width, "scratch", &x);
+  if (rc != QTK_OK)
+    return rc;
+  if ((rc = qtk_device_matrix(ctx, width, width, "scratch", &w)) == QTK_OK) {
+    if ((rc = qtk_device_matrix(ctx, TIME_ROWS, width, "scratch", &y)) == QTK_OK) {
+      double start = qtk_seconds();
+      for (int i = 0; i < 4 && rc == QTK_OK; i++)
+        rc = qtk_op_matmul(ctx, 0, 1, 1, &x, &w, 0, &y);
+      if (rc == QTK_OK)
+        rc = qtk_device_sync(ctx);
+      *rate = 4.0 * TIME_ROWS * (double)width * (double)width / (qtk_seconds() - start);
+      qtk_device_free(ctx, y.data);
+    }
+    qtk_device_free(ctx, w.data);
+  }
+  qtk_device_free(ctx, x.data);
+  return rc;
+}
+
+static double time_tokens(const struct qtk_plan_text *text)
+{
+  uint64_t bytes = 0;
+  if (!text->wanted)
+    return 0;
+  if (text->windows > 0)
+    return (double)text->windows * (double)text->context;
+  return qtk_path_size(text->data, &bytes) == QTK_OK ? (double)bytes / TIME_TOKEN : 0;
+}
+
+int qtk_plan_time(struct qtk_context *ctx, struct qtk_plan *plan)
+{
+  double tokens = 0, seconds = 0, rate = 1;
+  uint64_t read = 0;
+  int rc = QTK_OK;
+  for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++) {
+    tokens += time_tokens(&plan->stages[i].perplexity);
+    tokens += 2 * time_tokens(&plan->stages[i].divergence);
+    rc = time_quantize(ctx, &plan->stages[i].quantize, &seconds);
+  }
+  if (rc == QTK_OK && tokens > 0)
+    rc = time_product(ctx, qtk_model_info(plan->model)->dims.hidden, &rate);
+  for (int i = 0; i < qtk_model_count(plan->model); i++)
+    read += qtk_qlayout_bytes(&qtk_model_tensor(plan->model, i)->layout);
+  seconds += ((double)read + 2 * (double)plan->bundle_bytes) / TIME_DISK;
+  plan->seconds = seconds + tokens * (double)qtk_model_parameters(plan->model) / rate;
+  return rc;
+}

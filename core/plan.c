@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Lays a job out over a model, stage by stage. */
+#include <stdlib.h>
+
+#include "core/device.h"
+#include "core/error.h"
+#include "core/plan-stage.h"
+
+static int plan_stage(struct qtk_plan *plan, struct qtk_plan_stage *stage)
+{
+  switch (stage->job->kind) {
+  case QTK_JOB_EVALUATE:
+    return qtk_plan_evaluate(plan, stage);
+  case QTK_JOB_QUANTIZE:
+    return qtk_plan_quantize(plan, stage);
+  case QTK_JOB_EXPORT:
+    return qtk_plan_export(plan, stage);
+  }
+  return qtk_error(QTK_EINTERNAL, "a stage of an unknown kind");
+}
+
+static int plan_begin(struct qtk_plan *plan)
+{
+  size_t tensors = (size_t)qtk_model_count(plan->model);
+  plan->stages = calloc(plan->job->n_stages, sizeof *plan->stages);
+  plan->layouts = calloc(tensors + 1, sizeof *plan->layouts);
+  if (plan->stages == NULL || plan->layouts == NULL)
+    return qtk_error_memory(tensors * sizeof *plan->layouts, "a plan");
+  plan->n_stages = plan->job->n_stages;
+  for (size_t i = 0; i < plan->n_stages; i++)
+    plan->stages[i].job = &plan->job->stages[i];
+  for (size_t i = 0; i < tensors; i++)
+    plan->layouts[i] = &qtk_model_tensor(plan->model, (int)i)->layout;
+  return QTK_OK;
+}
+
+/* The place of a mistake is the key, if the job has it. */
+static int plan_backend(struct qtk_plan *plan)
+{
+  const struct qtk_toml *node = qtk_toml_find(plan->job->root, "job.backend");
+  const struct qtk_loaded *loaded;
+  plan->backend = plan->job->backend;
+  if (!qtk_plan_needs_device(plan))
+    return QTK_OK;
+  int rc = qtk_device_choose(plan->backend, &loaded);
+  if (rc == QTK_OK)
+    plan->backend = loaded->plugin.name;
+  else if (node != NULL)
+    rc = qtk_plan_method_failed(rc, QTK_BACKEND, node);
+  return rc;
+}
+
+static int plan_fill(struct qtk_context *ctx, struct qtk_plan *plan)
+{
+  int rc = plan_begin(plan);
+  if (rc == QTK_OK)
+    rc = plan_backend(plan);
+  for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++)
+    rc = plan_stage(plan, &plan->stages[i]);
+  if (rc == QTK_OK)
+    rc = qtk_plan_resolve(plan);
+  return rc == QTK_OK ? qtk_plan_sizes(ctx, plan) : rc;
+}
+
+int qtk_plan_make(struct qtk_context *ctx, const struct qtk_job *job, struct qtk_model *model,
+                  struct qtk_model *source, struct qtk_plan **plan)
+{
+  struct qtk_plan *p = calloc(1, sizeof *p);
+  if (p == NULL)
+    return qtk_error_memory(sizeof *p, "a plan");
+  p->job = job;
+  p->model = model;
+  p->source = source;
+  int rc = plan_fill(ctx, p);
+  if (rc != QTK_OK) {
+    qtk_plan_free(p);
+    return rc;
+  }
+  *plan = p;
+  return QTK_OK;
+}
+
+void qtk_plan_free(struct qtk_plan *plan)
+{
+  if (plan == NULL)
+    return;
+  for (size_t i = 0; i < plan->n_stages; i++) {
+    qtk_plan_quantize_end(&plan->stages[i].quantize);
+    qtk_plan_method_end(&plan->stages[i].format);
+  }
+  free(plan->stages);
+  free(plan->layouts);
+  qtk_toml_free(plan->resolved);
+  free(plan);
+}
+
+int qtk_plan_needs_device(const struct qtk_plan *plan)
+{
+  for (size_t i = 0; i < plan->n_stages; i++)
+    if (plan->stages[i].job->kind == QTK_JOB_EVALUATE)
+      return 1;
+  return 0;
+}

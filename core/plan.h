@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * A job laid out over a model: plugins and options resolved, every linear checked,
+ * memory, disk and time added up. Constant once made. */
+#ifndef QTK_CORE_PLAN_H
+#define QTK_CORE_PLAN_H
+
+#include "core/job.h"
+#include "core/model.h"
+#include "core/option.h"
+#include "core/part.h"
+#include "core/registry.h"
+
+/* A plugin with its options. */
+struct qtk_plan_method {
+  const struct qtk_loaded *loaded; /* NULL: what is so marked is left as it is */
+  struct qtk_options *options;
+  char *text; /* the options as TOML */
+};
+
+/* A tensor that a quantize stage rounds. */
+struct qtk_plan_linear {
+  int tensor;               /* of the model */
+  const struct qtk_plan_method *method;
+  char *name;               /* linear.name */
+  struct qtk_linear linear;
+  struct qtk_qlayout layout;
+  int by_rows; /* slices of rows may be done one by one */
+};
+
+/* Linears of one block: what is in memory at a time, and one unit of the state. */
+struct qtk_plan_group {
+  size_t first, n;
+  uint64_t bytes; /* of the results */
+};
+
+struct qtk_plan_quantize {
+  struct qtk_plan_method *methods; /* of the stage, then of each override */
+  size_t n_methods;
+  struct qtk_plan_linear *linears; /* block by block, in calibration order */
+  size_t n_linears;
+  struct qtk_plan_group *groups;
+  size_t n_groups;
+  uint64_t weights;
+};
+
+/* What to measure, with nothing left open. */
+struct qtk_plan_text {
+  int wanted;
+  const char *data, *protocol;
+  int64_t context, windows;
+};
+
+struct qtk_plan_stage {
+  const struct qtk_job_stage *job;
+  struct qtk_plan_quantize quantize;
+  struct qtk_plan_text perplexity, divergence;
+  struct qtk_plan_method format; /* export */
+};
+
+struct qtk_plan {
+  const struct qtk_job *job;
+  struct qtk_model *model, *source; /* borrowed; source may be NULL */
+  const char *backend;              /* that the model runs on, or as in the job */
+  struct qtk_plan_stage *stages;
+  size_t n_stages;
+  const struct qtk_qlayout **layouts; /* of each tensor of the model at the end */
+
+  struct qtk_toml *resolved; /* the job with nothing left open; paths absolute */
+  uint64_t memory;           /* bytes at the worst moment */
+  uint64_t bundle_bytes;     /* 0: no bundle */
+  uint64_t disk;             /* state and outputs together */
+  double seconds;            /* roughly; 0 unless asked for */
+};
+
+/* `source` is the unquantized model, or NULL. QTK_EJOB for what cannot be, with
+ * the place in the job file; QTK_EPLUGIN for plugins that cannot be used; QTK_EINPUT for
+ * files that are missing and a disk that is too full; QTK_ENOMEM if the limit of the
+ * job is too low. */
+QTK_PUBLIC int qtk_plan_make(struct qtk_context *ctx, const struct qtk_job *job,
+                             struct qtk_model *model, struct qtk_model *source,
+                             struct qtk_plan **plan);
+QTK_PUBLIC void qtk_plan_free(struct qtk_plan *plan); /* NULL is fine */
+
+/* Fills in how long the work will take, by trying some of it. Wants the backend open
+ * if a stage needs one. */
+QTK_PUBLIC int qtk_plan_time(struct qtk_context *ctx, struct qtk_plan *plan);
+
+/* Whether any stage runs the model, and so needs a backend. */
+QTK_PUBLIC int qtk_plan_needs_device(const struct qtk_plan *plan);
+
+/* What a stage or output reads, by the name that it has in the job's text. */
+struct qtk_plan_input {
+  const char *path, *sha256;
+};
+/* The job without threads, limits and outputs; inputs are named by base name and
+ * digest: `digest` of the model (and of the source, or NULL), data files by
+ * `inputs`. What this text says is what the results depend on. */
+QTK_PUBLIC int qtk_plan_portable(const struct qtk_plan *plan, const char *digest,
+                                 const char *source_digest, const struct qtk_plan_input *inputs,
+                                 size_t n_inputs, struct qtk_str *out);
+
+/* The tensors of the bundle in the model's order, as they are after the last stage:
+ * names, shapes, layouts and who made them; places are left open. A tensor of the file
+ * that can only be read by rows becomes f16. The array is freed with free. */
+QTK_PUBLIC int qtk_plan_tensors(const struct qtk_plan *plan, struct qtk_stored **tensors);
+
+/* Weights of a slice of rows that is rounded at once: by shape alone. */
+QTK_PUBLIC int64_t qtk_plan_slice_rows(const struct qtk_plan_linear *linear);
+
+#endif
