@@ -185,6 +185,9 @@ int qtk_session_forward(struct qtk_session *s, const int32_t *ids, const int64_t
 
   if (rc == QTK_OK)
     rc = pass_run(&p, ids, hidden);
+  /* Weights give way to activations; the caches are not yet longer. */
+  if (rc == QTK_ENOMEM && qtk_engine_stream(s->engine))
+    rc = pass_run(&p, ids, hidden);
   if (rc == QTK_OK)
     qtk_session_commit(s);
   return rc;

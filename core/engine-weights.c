@@ -150,16 +150,32 @@ static int weights_must_stream(const struct qtk_engine *e)
   return bytes > room - room / 4;
 }
 
+/* A site shows its base's integers for as long as it lives. */
+static int weights_may_stream(const struct qtk_engine *e)
+{
+  for (int i = 0; i < e->n_adapters; i++)
+    if (e->adapters[i].n_sites > 0)
+      return 0;
+  return 1;
+}
+
+int qtk_engine_stream(struct qtk_engine *e)
+{
+  if (e->streaming || !weights_may_stream(e))
+    return 0;
+  e->streaming = 1;
+  for (int64_t i = 0; i < e->arch->layers; i++)
+    qtk_engine_drop_layer(e, i);
+  return 1;
+}
+
 int qtk_engine_hold_all(struct qtk_engine *e)
 {
   struct engine_weight *outside[] = {&e->embedding, &e->positions, &e->project_in, &e->project_out,
                                      &e->head};
-  int rc = QTK_OK, sites = 0;
+  int rc = QTK_OK;
 
-  for (int i = 0; i < e->n_adapters; i++)
-    sites += e->adapters[i].n_sites;
-  /* A site shows its base's integers for as long as it lives. */
-  e->streaming = sites == 0 && weights_must_stream(e);
+  e->streaming = weights_may_stream(e) && weights_must_stream(e);
   for (int i = 0; rc == QTK_OK && i < 5; i++)
     rc = weights_hold(e, outside[i]);
   for (int64_t i = 0; rc == QTK_OK && !e->streaming && i < e->arch->layers; i++)

@@ -52,8 +52,10 @@ BLACK_TESTS = \
 	%D%/numeric/adapters \
 	%D%/numeric/adapters-stream \
 	%D%/numeric/block-gradient \
+	%D%/numeric/engine \
 	%D%/numeric/gguf-values \
 	%D%/numeric/logits \
+	%D%/numeric/models \
 	%D%/numeric/ops-attention \
 	%D%/numeric/ops-linear \
 	%D%/numeric/ops-rows \
@@ -138,7 +140,9 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_adapters_LDADD = $(MODEL_LIBS)
 %C%_numeric_adapters_stream_LDADD = $(MODEL_LIBS)
 %C%_numeric_block_gradient_LDADD = $(MODEL_LIBS)
+%C%_numeric_engine_LDADD = $(MODEL_LIBS)
 %C%_numeric_logits_LDADD = $(MODEL_LIBS)
+%C%_numeric_models_LDADD = $(MODEL_LIBS)
 %C%_numeric_perplexity_LDADD = $(MODEL_LIBS)
 %C%_numeric_perplexity_model_LDADD = $(MODEL_LIBS)
 %C%_numeric_smollm2_LDADD = $(MODEL_LIBS)
