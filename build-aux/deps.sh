@@ -3,7 +3,7 @@
 build_packages="autoconf automake libtool pkg-config make gcc g++ perl
   libtomlplusplus-dev libopenblas-dev libjansson-dev libsodium-dev
   libarchive-dev libpcre2-dev libutf8proc-dev"
-test_packages="libcmocka-dev universal-ctags"
+test_packages="libcmocka-dev universal-ctags jq"
 
 missing_packages ()
 {

@@ -104,7 +104,10 @@ LINT_TESTS = \
 
 # Run one by one by `make check-long`: what takes more than a few seconds.
 LONG_TESTS = \
-	%D%/long/perplexity.sh
+	%D%/long/large-model.sh \
+	%D%/long/perplexity.sh \
+	%D%/long/smollm2-perplexity.sh \
+	%D%/long/smollm2-quantize.sh
 
 include tests/fuzz/local.mk
 
@@ -158,7 +161,7 @@ endif
 check_PROGRAMS += $(BLACK_TESTS)
 TESTS = $(check_PROGRAMS) $(SH_TESTS)
 
-EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/unit/no-cmocka.sh %D%/cli/lib.sh \
+EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D%/cli/lib.sh \
 	%D%/lint/lib.sh %D%/lint/declared.sh %D%/lint/libraries \
 	%D%/conform/bad-quantizer.c %D%/conform/toy-lowrank.c %D%/conform/toy-objective.c \
 	%D%/conform/toy-opaque.c %D%/conform/toy-scales.c %D%/conform/toy-stream.c \
