@@ -170,14 +170,16 @@ EXTRA_%C%_libqtk_la_DEPENDENCIES = $(srcdir)/%D%/libqtk.syms
 
 # The program is a thin shell: one file per verb.
 bin_PROGRAMS += %D%/qtk
-%C%_qtk_LDADD = %D%/libqtk.la $(JANSSON_LIBS)
+%C%_qtk_LDADD = %D%/libqtk.la $(JANSSON_LIBS) -lm
 %C%_qtk_SOURCES = \
 	%D%/cli/args.c \
+	%D%/cli/bench.c \
 	%D%/cli/bundle.c \
 	%D%/cli/cli.h \
 	%D%/cli/describe.c \
 	%D%/cli/eval.c \
 	%D%/cli/inspect.c \
+	%D%/cli/machine.c %D%/cli/machine.h \
 	%D%/cli/main.c \
 	%D%/cli/plugin.c \
 	%D%/cli/plugin-check.c \

@@ -2,6 +2,7 @@
 # the made pages, so that it needs no pod2man.
 dist_man_MANS += \
 	%D%/qtk.1 \
+	%D%/qtk-bench.1 \
 	%D%/qtk-eval.1 \
 	%D%/qtk-inspect.1 \
 	%D%/qtk-job.5 \

@@ -85,6 +85,7 @@ int cli_plugin_check(int argc, char **argv);
 int cli_plugin_new(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_eval(int argc, char **argv);
+int cli_bench(int argc, char **argv);
 int cli_bundle(int argc, char **argv);
 
 /* A plugin by file or by name; looked at from a child process before this one loads
