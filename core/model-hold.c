@@ -7,7 +7,9 @@
 #include "core/error.h"
 #include "core/model-inner.h"
 
-#define HOLD_ROWS 64 /* copied at once by one thread */
+#define HOLD_ROWS 64   /* copied at once by one thread */
+#define HOLD_DROP 256  /* chunks until the file's pages are given back: with the copy, a large
+                          tensor would else stand in memory twice */
 
 /* ---- copies ------------------------------------------------------------------------- */
 
@@ -48,6 +50,8 @@ static int hold_copy_packed(void *arg, size_t chunk)
     rc = s->ops->read_quantized(s->h, c->t->file, qtk_model_file_row(c->t, row), run, &part);
     row += run;
   }
+  if (chunk % HOLD_DROP == HOLD_DROP - 1)
+    qtk_model_drop(c->t->m, c->t->index);
   return rc;
 }
 

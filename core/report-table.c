@@ -117,10 +117,13 @@ static void table_head(const json_t *report, struct qtk_str *out)
   if (json_is_object(model))
     qtk_str_printf(out, "model    %s, %" PRId64 " parameters\n", table_text(model, "family"),
                    table_int(model, "parameters"));
-  if (json_is_object(machine))
-    qtk_str_printf(out, "machine  %s, %" PRId64 " threads, %s %s\n",
-                   table_text(machine, "processor"), table_int(machine, "threads"),
-                   table_text(machine, "backend"), table_text(machine, "instructions"));
+  if (json_is_object(machine)) {
+    const char *backend = table_text(machine, "backend"); /* "" when nothing had to be computed */
+    int64_t threads = table_int(machine, "threads");
+    qtk_str_printf(out, "machine  %s, %" PRId64 " thread%s%s%s %s\n",
+                   table_text(machine, "processor"), threads, threads == 1 ? "" : "s",
+                   *backend ? ", " : "", backend, table_text(machine, "instructions"));
+  }
   if (out->length > 0)
     qtk_str_add(out, "\n");
 }

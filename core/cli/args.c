@@ -168,17 +168,17 @@ static int args_unknown_verb(const struct cli_verb *verbs, const char *of, const
     names[n] = verbs[n].name;
   const char *near = qtk_nearest(name, names);
   if (near != NULL)
-    return qtk_error(QTK_EUSAGE, "qtk%s%s: unknown verb '%s': did you mean '%s'?", *of ? " " : "",
-                     of, name, near);
-  return qtk_error(QTK_EUSAGE, "qtk%s%s: unknown verb '%s': see qtk %s%s--help", *of ? " " : "",
-                   of, name, of, *of ? " " : "");
+    return qtk_error(QTK_EUSAGE, "%s%sunknown verb '%s': did you mean '%s'?", of, *of ? ": " : "",
+                     name, near);
+  return qtk_error(QTK_EUSAGE, "%s%sunknown verb '%s': see qtk %s%s--help", of, *of ? ": " : "",
+                   name, of, *of ? " " : "");
 }
 
 int cli_dispatch(const struct cli_verb *verbs, const char *of, int argc, char **argv)
 {
   if (argc < 1)
-    return qtk_error(QTK_EUSAGE, "qtk%s%s: a verb is missing: see qtk %s%s--help", *of ? " " : "",
-                     of, of, *of ? " " : "");
+    return qtk_error(QTK_EUSAGE, "%s%sa verb is missing: see qtk %s%s--help", of, *of ? ": " : "",
+                     of, *of ? " " : "");
   if (strcmp(argv[0], "--help") == 0) {
     printf("usage: qtk %s%sVERB ...\n\nverbs:\n", of, *of ? " " : "");
     cli_print_verbs(verbs, stdout);
