@@ -247,7 +247,6 @@ static int pipeline_outputs(struct qtk_pipeline *p)
   struct qtk_outcome *o = &p->outcome;
   struct qtk_bundle_result result = {0};
   int rc = QTK_OK;
-  qtk_peak_rss_reset();
   if (p->job->bundle != NULL)
     rc = qtk_output_bundle(&p->work, p->job->bundle, p->portable, &p->inputs, &result);
   if (rc != QTK_OK)

@@ -116,34 +116,33 @@ struct sizes_need {
   uint64_t usual, least;
 };
 
-static uint64_t sizes_largest(const struct qtk_plan *plan, int inside_blocks)
-{
-  uint64_t most = 0;
-  for (int i = 0; i < qtk_model_count(plan->model); i++) {
-    const struct qtk_model_tensor *t = qtk_model_tensor(plan->model, i);
-    uint64_t bytes = qtk_qlayout_bytes(&t->layout);
-    if ((t->layer >= 0) == inside_blocks && bytes > most)
-      most = bytes;
-  }
-  return most;
-}
+/* Bytes that the weights take: each block's, the widest; the largest tensor; all. */
+struct sizes_weights {
+  uint64_t block, tensor, all;
+};
 
-/* Bytes of the weights inside the widest block, and of all. */
-static struct sizes_need sizes_weights(const struct qtk_plan *plan)
+static struct sizes_weights sizes_weights(const struct qtk_plan *plan)
 {
-  struct sizes_need need = {0};
-  uint64_t block = 0, widest = 0;
+  struct sizes_weights w = {0};
+  uint64_t block = 0;
   int layer = -1;
   for (int i = 0; i < qtk_model_count(plan->model); i++) {
     const struct qtk_model_tensor *t = qtk_model_tensor(plan->model, i);
     uint64_t bytes = qtk_qlayout_bytes(&t->layout);
     block = t->layer == layer ? block + bytes : bytes;
     layer = t->layer;
-    widest = block > widest && layer >= 0 ? block : widest;
-    need.usual += bytes;
+    w.block = layer >= 0 && block > w.block ? block : w.block;
+    w.tensor = bytes > w.tensor ? bytes : w.tensor;
+    w.all += bytes;
   }
-  need.least = widest + sizes_largest(plan, 0);
-  return need;
+  return w;
+}
+
+/* Every tensor is hashed before the work, and written behind it. */
+static struct sizes_need sizes_files(const struct qtk_plan *plan)
+{
+  uint64_t bytes = sizes_weights(plan).tensor;
+  return (struct sizes_need){bytes, bytes};
 }
 
 /* Slices of floats, before and after, for each thread; the group's result; and the
@@ -160,8 +159,9 @@ static struct sizes_need sizes_quantize(const struct qtk_plan *plan, int threads
   }
   for (size_t i = 0; i < q->n_groups; i++)
     group = q->groups[i].bytes > group ? q->groups[i].bytes : group;
-  uint64_t bytes = scratch + group + sizes_weights(plan).least;
-  return (struct sizes_need){bytes, bytes};
+  if (q->n_linears > 0)
+    group += sizes_weights(plan).block;
+  return (struct sizes_need){scratch + group, scratch + group};
 }
 
 /* Hidden states, heads and the wide layer of the context's tokens; logits by chunks. */
@@ -169,15 +169,13 @@ static struct sizes_need sizes_text(const struct qtk_plan *plan, const struct qt
 {
   const struct qtk_model_info *info = qtk_model_info(plan->model);
   const struct qtk_dims *d = &info->dims;
-  struct sizes_need need = sizes_weights(plan);
+  struct sizes_weights w = sizes_weights(plan);
   if (!text->wanted)
     return (struct sizes_need){0};
   uint64_t token = (uint64_t)(4 * d->hidden + 2 * d->head_size * (d->heads + d->kv_heads) +
                               3 * d->ffn);
   uint64_t bytes = 4 * (token * (uint64_t)text->context + 2 * 64 * (uint64_t)info->vocabulary);
-  need.usual += bytes;
-  need.least += bytes;
-  return need;
+  return (struct sizes_need){w.all + bytes, w.block + w.tensor + bytes};
 }
 
 static void sizes_more(struct sizes_need *most, struct sizes_need need)
@@ -196,7 +194,7 @@ static struct sizes_need sizes_divergence(const struct qtk_plan *plan,
 
 static int sizes_memory(struct qtk_context *ctx, struct qtk_plan *plan)
 {
-  struct sizes_need most = {0};
+  struct sizes_need most = sizes_files(plan);
   char want[QTK_SIZE_TEXT], limit[QTK_SIZE_TEXT];
   for (size_t s = 0; s < plan->n_stages; s++) {
     const struct qtk_plan_stage *stage = &plan->stages[s];

@@ -70,7 +70,6 @@ static int stage_keep(struct qtk_work *work, size_t i, const json_t *entry)
 static int stage_work(struct qtk_work *work, size_t i, json_t *entry)
 {
   double start = qtk_seconds();
-  qtk_peak_rss_reset();
   int rc = stage_kinds[work->plan->stages[i].job->kind](work, i, entry);
   if (rc != QTK_OK)
     return rc;
