@@ -337,7 +337,10 @@ int qtk_compare_open(struct qtk_compare *m, struct qtk_check *c)
 
 void qtk_compare_close(struct qtk_compare *m)
 {
-  struct qtk_context *const contexts[] = {m->plain, m->one, m->three};
-  for (int i = 0; i < 3; i++)
-    qtk_check_context_close(contexts[i]);
+  if (m->plain != NULL)
+    qtk_check_context_close(m->plain);
+  if (m->one != NULL)
+    qtk_check_context_end(m->c, m->one);
+  if (m->three != NULL)
+    qtk_check_context_end(m->c, m->three);
 }

@@ -42,7 +42,7 @@ static int @NAME@_probe(const char *path, const void *head, size_t n)
 {
   (void)path;
   return head && n >= sizeof @NAME@_magic && !memcmp(head, @NAME@_magic, sizeof @NAME@_magic) ? 100
-                                                                                             : 0;
+                                                                                              : 0;
 }
 
 static void @NAME@_close(void *h)
@@ -164,8 +164,8 @@ static int @NAME@_tensor(void *h, int i, struct qtk_tensor_info *info)
     return 0;
   const struct @NAME@_entry *e = &f->entries[i];
   @NAME@_sides(e, &rows, &cols);
-  *info = (struct qtk_tensor_info){.name = e->name, .ndim = (int)e->ndim, .type = "F32",
-                                   .dense = 1, .dtype = QTK_F32};
+  *info = (struct qtk_tensor_info){
+      .name = e->name, .ndim = (int)e->ndim, .type = "F32", .dense = 1, .dtype = QTK_F32};
   memcpy(info->shape, e->shape, sizeof info->shape);
   info->bytes = (uint64_t)(rows * cols) * sizeof(float);
   return 1;
@@ -248,8 +248,8 @@ static int @NAME@_begin(struct @NAME@_writer *w)
   memcpy(head.magic, @NAME@_magic, sizeof head.magic);
   head.config_bytes = strlen(m->config) + 1;
   head.tokenizer_bytes = m->tokenizer ? strlen(m->tokenizer) + 1 : 0;
-  uint64_t at = sizeof head + head.n_tensors * sizeof *w->entries + head.config_bytes +
-                head.tokenizer_bytes;
+  uint64_t at =
+      sizeof head + head.n_tensors * sizeof *w->entries + head.config_bytes + head.tokenizer_bytes;
   for (int i = 0; i < m->n_tensors; i++) {
     struct @NAME@_entry *e = &w->entries[i];
     int64_t rows, cols;

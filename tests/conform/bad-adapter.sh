@@ -1,6 +1,9 @@
-# The toy adapters keep their promises; with a fault planted in one, the suite names the
-# promise that it breaks.
+# The template of adapters and the toys keep their promises; with a fault planted in one,
+# the suite names the promise that it breaks.
 . "$QTK_SRCDIR/tests/cli/lib.sh"
+qtk plugin new adapter toy_lowrank --dir new >out
+cp "$QTK_SRCDIR"/tests/conform/toy-*.c .
+cp new/toy_lowrank.c toy-lowrank.c
 
 build ()
 {
@@ -11,7 +14,7 @@ build ()
 # bad TOY SED PROMISE: toy-TOY.c changed so breaks that promise.
 bad ()
 {
-  toy=$QTK_SRCDIR/tests/conform/toy-$1.c
+  toy=toy-$1.c
   sed "$2" "$toy" >changed.c
   ! cmp -s "$toy" changed.c || fail "nothing to plant in $1 with $2"
   build "$1" changed.c
@@ -20,7 +23,7 @@ bad ()
 }
 
 for toy in lowrank scales stream objective; do
-  build $toy "$QTK_SRCDIR/tests/conform/toy-$toy.c"
+  build $toy toy-$toy.c
   expect_status 0 qtk plugin check qtk-adapter-toy_$toy.so
   expect_text ", 0 broken," out
 done
@@ -30,7 +33,7 @@ bad lowrank 's/matmul(ctx, 1, 0, 1, &du, &keep->input, 1,/matmul(ctx, 1, 0, 2, \
 bad lowrank 's/&u, 1, &pair->gradient\[1\]/\&u, 0, \&pair->gradient[1]/' "adds to the gradients"
 bad lowrank 's/&du, &pair->value\[0\], 1, dx/\&du, \&pair->value[0], 0, dx/' \
   "gives the gradient of its input"
-bad lowrank 's/matmul(ctx, 0, 1, 1, &u,/matmul(ctx, 0, 1, (float)++toy_table[0].number, \&u,/; s/static const struct qtk_option/static struct qtk_option/' \
+bad lowrank 's/matmul(ctx, 0, 1, 1, &u,/matmul(ctx, 0, 1, (float)++toy_lowrank_table[0].number, \&u,/; s/static const struct qtk_option/static struct qtk_option/' \
   "gives the same bytes twice"
 bad lowrank 's/matmul(ctx, 0, 1, 1, &u,/matmul(ctx, 0, 1, (float)qtk_pool_size(ctx), \&u,/' \
   "gives the same bytes on 3 threads"
@@ -49,4 +52,4 @@ bad objective 's/qtk_free(ctx, w->host);/;/' "frees what it allocates"
 
 # A sanitizer's malloc cannot be asked what it holds.
 nm -D "$QTK_BUILDDIR/core/.libs/libqtk.so" | grep -q __asan_ ||
-  bad lowrank 's/^  free(toy->pairs);/  ;/' "frees what it allocates"
+  bad lowrank 's/^  free(state->pairs);/  ;/' "frees what it allocates"
