@@ -72,6 +72,8 @@ SH_TESTS = \
 	%D%/cli/0020-plugins.sh \
 	%D%/cli/0021-broken-plugins.sh \
 	%D%/cli/7001-new.sh \
+	%D%/cli/7002-third-party.sh \
+	%D%/cli/7003-opaque.sh \
 	$(CONFORM_TESTS) \
 	%D%/cli/1000-job-mistakes.sh \
 	%D%/cli/1010-dry-run.sh \
@@ -169,6 +171,10 @@ EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D
 	%D%/tap.h %D%/numeric/model.h %D%/numeric/toy.h %D%/conform/format.h %D%/conform/gguf-make.h \
 	%D%/unit/bundle-make.h \
 	%D%/conform/safetensors-make.h %D%/data/nano %D%/data/tokenizer
+
+# It installs, and libtool links plugins again where they lie while it does: this test
+# waits for all others.
+%D%/cli/7002-third-party.log: $(filter-out %D%/cli/7002-third-party.log,$(TEST_LOGS))
 
 # What `qtk plugin check` tries adapters on.
 checkmodeldir = $(pkgdatadir)/check/model

@@ -52,7 +52,7 @@ static int @NAME@_row(const float *w, int64_t row, struct qtk_qtensor *out, uint
   for (int64_t g = 0; g < l->groups; g++) {
     int64_t first = g * l->group;
     int64_t n = l->cols - first < l->group ? l->cols - first : l->group;
-    float scale;
+    float scale = 1.0f;
     int status = @NAME@_round(w + first, n, l->bits, codes + first, &scale);
     if (status != QTK_OK)
       return qtk_error_at(status, "row %lld, group %lld", (long long)row, (long long)g);
