@@ -7,7 +7,7 @@
 #include "core/arch-inner.h"
 #include "core/str.h"
 
-#define STRUCTURE_MAX (1 << 27) /* of any width; products of two fit 63 bits */
+#define STRUCTURE_MAX (1 << 27) /* of any width: two of them and a few fit 63 bits */
 
 static const char *const structure_norms[] = {"rms", "layer", NULL};
 static const char *const structure_positions[] = {"none", "learned", "rotary", NULL};
@@ -270,6 +270,9 @@ static int structure_dims(struct qtk_arch *arch)
                      "%s: hidden states %lld wide are not divided by %lld heads, and [model] does "
                      "not say head_size",
                      arch->file, (long long)d->hidden, (long long)d->heads);
+  if (d->heads * d->head_size > STRUCTURE_MAX)
+    return qtk_error(QTK_EINPUT, "%s: %lld heads of size %lld are too wide", arch->file,
+                     (long long)d->heads, (long long)d->head_size);
   if (d->heads % d->kv_heads != 0)
     return qtk_error(QTK_EINPUT, "%s: %lld heads cannot share %lld heads of keys and values",
                      arch->file, (long long)d->heads, (long long)d->kv_heads);

@@ -112,9 +112,18 @@ uint64_t qtk_session_cache_bytes(const struct qtk_session *s)
   uint64_t bytes = 0;
 
   for (size_t i = 0; i < s->caches.length; i++)
-    bytes += 2 * sizeof(float) * (uint64_t)(qtk_tensor_rows(&s->caches.data[i].k) *
-                                            qtk_tensor_cols(&s->caches.data[i].k));
+    bytes += 2 * qtk_dtype_size(s->cache_dtype) *
+             (uint64_t)(qtk_tensor_rows(&s->caches.data[i].k) *
+                        qtk_tensor_cols(&s->caches.data[i].k));
   return bytes;
+}
+
+int qtk_session_halve_cache(struct qtk_session *s)
+{
+  if (s->caches.length > 0)
+    return qtk_error(QTK_EINTERNAL, "the caches are in use already");
+  s->cache_dtype = QTK_F16;
+  return QTK_OK;
 }
 
 void qtk_session_reset(struct qtk_session *s)

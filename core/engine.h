@@ -32,6 +32,8 @@ QTK_PUBLIC int qtk_session_new(struct qtk_engine *e, int64_t n_sequences, int64_
                                struct qtk_session **s);
 QTK_PUBLIC void qtk_session_free(struct qtk_session *s);
 QTK_PUBLIC uint64_t qtk_session_cache_bytes(const struct qtk_session *s);
+/* Keys and values are cached in half precision. Before the first pass. */
+QTK_PUBLIC int qtk_session_halve_cache(struct qtk_session *s);
 /* The caches are empty again. */
 QTK_PUBLIC void qtk_session_reset(struct qtk_session *s);
 /* From now on passes keep what backward needs: step `step` (from 1) over the sequences

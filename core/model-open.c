@@ -144,10 +144,11 @@ static const char *open_role(const struct qtk_arch_tensor *a)
   return a->bias ? biases[a->role] : qtk_role_name(a->role);
 }
 
-static void open_describe(struct qtk_model *m, int i)
+static int open_describe(struct qtk_model *m, int i)
 {
   const struct qtk_arch_tensor *a = qtk_arch_tensor(m->arch, i);
   struct model_tensor *t = &m->tensors[i];
+  int64_t size;
 
   t->m = m;
   t->index = i;
@@ -159,7 +160,10 @@ static void open_describe(struct qtk_model *m, int i)
   t->t.rows = a->rows;
   t->t.cols = a->cols;
   t->t.ndim = a->ndim;
-  m->parameters += a->rows * a->cols;
+  if (__builtin_mul_overflow(a->rows, a->cols, &size) ||
+      __builtin_add_overflow(m->parameters, size, &m->parameters))
+    return qtk_error(QTK_EINPUT, "%s: %s: the model is too large", m->source->path, a->name);
+  return QTK_OK;
 }
 
 static int open_compare(const void *a, const void *b, void *arg)
@@ -219,12 +223,13 @@ int qtk_model_find_tensors(struct qtk_model *m)
     m->n = 0;
     return qtk_error_memory(sizeof *m->tensors, "tensors");
   }
-  for (int i = 0; i < m->n; i++) {
-    open_describe(m, i);
+  for (int i = 0; i < m->n; i++)
     pthread_mutex_init(&m->tensors[i].lock, NULL);
+  for (int i = 0; rc == QTK_OK && i < m->n; i++) {
+    rc = open_describe(m, i);
+    if (rc == QTK_OK)
+      rc = open_tensor(&m->tensors[i]);
   }
-  for (int i = 0; rc == QTK_OK && i < m->n; i++)
-    rc = open_tensor(&m->tensors[i]);
   if (rc == QTK_OK)
     rc = open_sort(m);
   return rc == QTK_OK ? open_leftovers(m) : rc;

@@ -6,13 +6,14 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "core/tensor.h"
 
 int qtk_session_init(struct qtk_session *s, struct qtk_context *ctx, int64_t n, int64_t capacity)
 {
-  if (n < 1 || n > INT32_MAX || capacity < 0 || capacity > INT32_MAX)
+  if (n < 1 || capacity < 0 || capacity > INT32_MAX || n > INT32_MAX / (capacity + 1))
     return qtk_error(QTK_EINTERNAL, "a session of %lld sequences of %lld tokens", (long long)n,
                      (long long)capacity);
-  *s = (struct qtk_session){.ctx = ctx, .n = n, .capacity = capacity};
+  *s = (struct qtk_session){.ctx = ctx, .n = n, .capacity = capacity, .cache_dtype = QTK_F32};
   s->past = calloc((size_t)n, sizeof *s->past);
   s->rows = calloc((size_t)n + 1, sizeof *s->rows);
   s->numbers = calloc((size_t)n, sizeof *s->numbers);
@@ -109,6 +110,18 @@ void qtk_session_commit(struct qtk_session *s)
 
 /* ---- memory -------------------------------------------------------------------------- */
 
+/* Keys or values of all sequences. */
+static int session_cache_new(struct qtk_session *s, int64_t width, struct qtk_tensor *t)
+{
+  int64_t rows = s->n * s->capacity;
+  uint64_t bytes;
+
+  *t = qtk_matrix(s->cache_dtype, NULL, rows, width);
+  if (!qtk_size_multiply((uint64_t)(rows * width), qtk_dtype_size(s->cache_dtype), &bytes))
+    return qtk_error(QTK_ENOMEM, "a cache of %lld tokens is too large", (long long)rows);
+  return qtk_device_alloc(s->ctx, bytes, "cache", &t->data);
+}
+
 int qtk_session_cached(struct qtk_session *s, const void *owner, int64_t width,
                        struct session_cache *cache)
 {
@@ -120,9 +133,9 @@ int qtk_session_cached(struct qtk_session *s, const void *owner, int64_t width,
       return QTK_OK;
     }
   *cache = (struct session_cache){.owner = owner};
-  rc = qtk_device_matrix(s->ctx, s->n * s->capacity, width, "cache", &cache->k);
+  rc = session_cache_new(s, width, &cache->k);
   if (rc == QTK_OK)
-    rc = qtk_device_matrix(s->ctx, s->n * s->capacity, width, "cache", &cache->v);
+    rc = session_cache_new(s, width, &cache->v);
   if (rc == QTK_OK)
     rc = qtk_vec_push(&s->caches, *cache);
   if (rc != QTK_OK) {

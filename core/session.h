@@ -27,6 +27,7 @@ struct qtk_session {
   struct qtk_context *ctx;
   struct qtk_engine *engine;
   int64_t n, capacity; /* sequences; cached tokens each has room for */
+  enum qtk_dtype cache_dtype;
 
   int64_t tokens;      /* rows at hand */
   int64_t *past;       /* [n] tokens in the caches */

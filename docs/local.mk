@@ -3,4 +3,5 @@ EXTRA_DIST += \
 	%D%/HACKING.md \
 	%D%/TESTING.md \
 	%D%/internals/adapters.md \
+	%D%/internals/engine.md \
 	%D%/internals/tokenizers.md

@@ -92,6 +92,7 @@ CONFORM_TESTS = \
 	%D%/conform/suites.sh
 
 LINT_TESTS = \
+	%D%/lint/arch.sh \
 	%D%/lint/core-configure.sh \
 	%D%/lint/dist.sh \
 	%D%/lint/exports.sh \

@@ -124,7 +124,7 @@ static void engine_no_memory(void)
 /* ---- the cache, packed sequences ------------------------------------------------------------- */
 
 /* Hidden rows through a cache, in pieces of `piece` tokens. */
-static float *engine_cached(struct test_model *m, int64_t piece, size_t bytes)
+static float *engine_cached(struct test_model *m, int64_t piece, int halves, size_t bytes)
 {
   struct qtk_session *s;
   struct qtk_tensor hidden;
@@ -132,6 +132,8 @@ static float *engine_cached(struct test_model *m, int64_t piece, size_t bytes)
   size_t row_bytes = bytes / n_ids;
 
   test_must(qtk_session_new(m->engine, 1, (int64_t)n_ids, &s), "session");
+  if (halves)
+    test_must(qtk_session_halve_cache(s), "halves");
   for (int64_t t = 0; t < (int64_t)n_ids; t += piece) {
     int64_t n = (int64_t)n_ids - t < piece ? (int64_t)n_ids - t : piece;
     test_must(qtk_session_forward(s, ids + t, &n, &hidden), "forward");
@@ -148,12 +150,17 @@ static void engine_cache(struct qtk_context *ctx, size_t family)
   struct test_model m = test_open(ctx, engine_path(family), NULL, 0);
   size_t bytes;
   float *whole = engine_hidden(&m, &bytes);
-  float *ones = engine_cached(&m, 1, bytes), *sevens = engine_cached(&m, 7, bytes);
+  float *ones = engine_cached(&m, 1, 0, bytes), *sevens = engine_cached(&m, 7, 0, bytes);
+  float *halves = engine_cached(&m, 50, 1, bytes);
   double worst = fmax(engine_distance(ones, whole, bytes / 4),
                       engine_distance(sevens, whole, bytes / 4));
 
   tap_ok(worst < 1e-5, "%s: through the cache by ones and sevens: differs by %.2g",
          families[family], worst);
+  worst = engine_distance(halves, whole, bytes / 4);
+  tap_ok(worst < 2e-3 && (family > 0 || worst > 1e-6), "%s: a cache in halves: differs by %.2g",
+         families[family], worst);
+  free(halves);
   free(whole);
   free(ones);
   free(sevens);
