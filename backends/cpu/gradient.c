@@ -93,15 +93,18 @@ struct gradient_scales {
 };
 
 #define SCALES_ROWS 48 /* of w in a tile */
+#define SCALES_FEW 16  /* of them made floats at a time */
 
-static void gradient_flush(const struct gradient_scales *s, int64_t row, int64_t rows,
-                           int64_t group, double *sums)
+/* n columns of the tile are of one group: adds their part to its gradients. */
+static void gradient_group(const struct gradient_scales *s, const struct cpu *cpu, int64_t row,
+                           int64_t rows, int64_t group, int64_t n, const float *tile, int64_t ldc,
+                           const float *u)
 {
-  for (int64_t r = 0; r < rows; r++) {
-    float *ds = cpu_row(s->ds, row + r) + group;
-    *ds = (float)((double)*ds + sums[r]);
-    sums[r] = 0;
-  }
+  float sums[SCALES_ROWS] = {0};
+
+  cpu->k.sum_rows(n, rows, tile, ldc, u, SCALES_ROWS, sums);
+  for (int64_t r = 0; r < rows; r++)
+    cpu_row(s->ds, row + r)[group] += sums[r];
 }
 
 /* u [cols, SCALES_ROWS]: the weights of columns [col, col + cols) and rows [row, ..)
@@ -109,12 +112,19 @@ static void gradient_flush(const struct gradient_scales *s, int64_t row, int64_t
 static void gradient_units(const struct gradient_scales *s, struct cpu *cpu, int64_t col,
                            int64_t cols, int64_t row, int64_t rows, float *u, float *work)
 {
-  float *one = u + cols * SCALES_ROWS;
+  float *few = u + cols * SCALES_ROWS;
 
-  for (int64_t r = 0; r < rows; r++) {
-    cpu->k.dequantize(&s->w, row + r, col, cols, work, one);
-    cpu->k.pack_rows(cols, 1, 1, SCALES_ROWS, 1, one, cols, u + r);
+  for (int64_t r = 0; r < rows; r += SCALES_FEW) {
+    int64_t n = cpu_min(SCALES_FEW, rows - r);
+    for (int64_t i = 0; i < n; i++)
+      cpu->k.dequantize(&s->w, row + r + i, col, cols, work, few + i * cols);
+    cpu->k.pack_rows(cols, n, SCALES_FEW, SCALES_ROWS, 1, few, cols, u + r);
   }
+}
+
+static int64_t gradient_group_of(const struct qtk_qtensor *t, int64_t col)
+{
+  return t->g_idx != NULL ? t->g_idx[col] : col / t->layout.group;
 }
 
 static void gradient_contract(const struct cpu_product *p, struct cpu *cpu, int64_t col,
@@ -122,28 +132,22 @@ static void gradient_contract(const struct cpu_product *p, struct cpu *cpu, int6
                               int64_t ldc, float *work)
 {
   const struct gradient_scales *s = p->arg;
-  const struct qtk_qtensor *t = s->w.t;
-  float *u = work + cpu_row_work(&t->layout);
-  double sums[SCALES_ROWS] = {0};
-  int64_t group = -1;
+  float *u = work + cpu_row_work(&s->w.t->layout);
 
   gradient_units(s, cpu, col, cols, row, rows, u, work);
-  for (int64_t i = 0; i < cols; i++) {
-    int64_t g = t->g_idx != NULL ? t->g_idx[col + i] : (col + i) / t->layout.group;
-    if (g != group && group >= 0)
-      gradient_flush(s, row, rows, group, sums);
-    group = g;
-    for (int64_t r = 0; r < rows; r++)
-      sums[r] += (double)tile[i * ldc + r] * (double)u[i * SCALES_ROWS + r];
+  for (int64_t i = 0, end; i < cols; i = end) {
+    int64_t group = gradient_group_of(s->w.t, col + i);
+    for (end = i + 1; end < cols && gradient_group_of(s->w.t, col + end) == group;)
+      end++;
+    gradient_group(s, cpu, row, rows, group, end - i, tile + i * ldc, ldc, u + i * SCALES_ROWS);
   }
-  gradient_flush(s, row, rows, group, sums);
 }
 
 int cpu_linear_dscale(void *h, const struct qtk_tensor *dy, const struct qtk_tensor *x,
                       const struct qtk_qtensor *w, struct qtk_tensor *ds)
 {
   struct gradient_scales s = {cpu_weights(w, NULL), ds};
-  int64_t tile = CPU_PRODUCT_ROWS * (SCALES_ROWS + 1);
+  int64_t tile = CPU_PRODUCT_ROWS * (SCALES_ROWS + SCALES_FEW);
   struct cpu_product p = {.m = qtk_tensor_cols(x),
                           .n = qtk_tensor_cols(dy),
                           .k = qtk_tensor_rows(x),

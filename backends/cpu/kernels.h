@@ -21,10 +21,12 @@ struct cpu_weights {
 /* At most so many tokens go through `dot_rows` at once. */
 #define CPU_DOT_TOKENS 8
 
-/* Floats of scratch memory that dequantize and dot_rows need for a row. */
+/* Floats of scratch memory that dequantize and dot_rows need: scales and zeros of so
+ * many rows, and a row of floats. */
+#define CPU_WORK_ROWS 4
 static inline int64_t cpu_row_work(const struct qtk_qlayout *l)
 {
-  return 2 * (l->groups + 16) + l->cols + 64;
+  return CPU_WORK_ROWS * 2 * (l->groups + 16) + l->cols + 64;
 }
 
 struct cpu_kernels {

@@ -2,7 +2,9 @@
  * Products with weight matrices: forward, and back to the input. */
 #include "weights.h"
 
-#define LINEAR_FEW 16         /* tokens that are better multiplied row by row of w */
+/* Tokens that are better multiplied row by row of w: of codes, and of floats. */
+#define LINEAR_FEW_CODES 32
+#define LINEAR_FEW_FLOATS 8
 #define LINEAR_SLAB (1 << 20) /* floats of an opaque matrix that are at hand at once */
 #define LINEAR_SLAB_LEAST 64  /* and rows */
 
@@ -86,7 +88,9 @@ static int linear_many(struct cpu *cpu, const struct qtk_tensor *x, const struct
 static int linear_readable(struct cpu *cpu, const struct qtk_tensor *x, const struct cpu_weights *w,
                            struct qtk_tensor *y, int accumulate)
 {
-  if (qtk_tensor_rows(x) <= LINEAR_FEW)
+  int64_t few = w->t->layout.encoding == QTK_DENSE ? LINEAR_FEW_FLOATS : LINEAR_FEW_CODES;
+
+  if (qtk_tensor_rows(x) <= few)
     return linear_few(cpu, x, w, y, accumulate);
   return linear_many(cpu, x, w, y, accumulate);
 }

@@ -13,13 +13,19 @@ struct levels {
   const float *book;
 };
 
-static inline void levels_set(struct levels *l, const struct qtk_qtensor *t, float scale,
-                              float zero)
+static inline __attribute__((always_inline)) void levels_open(struct levels *l,
+                                                              const struct qtk_qtensor *t)
 {
-  l->scale = vf_set(scale);
-  l->zero = vf_set(zero);
   l->minimum = t->layout.zero == QTK_ZERO_MIN;
   l->book = t->layout.encoding == QTK_CODEBOOK ? t->table : NULL;
+}
+
+static inline __attribute__((always_inline)) void levels_group(struct levels *l, int bits,
+                                                               float scale, float zero)
+{
+  (void)bits;
+  l->scale = vf_set(scale);
+  l->zero = vf_set(zero);
 }
 
 static inline vf levels_value(const struct levels *l, __m256i code)

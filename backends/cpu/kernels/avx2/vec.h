@@ -118,6 +118,17 @@ static inline vf vf_from_f16(const uint16_t *p)
 {
   return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
 }
+/* The first n <= VL halves; what lies behind them is not read. */
+static inline vf vf_from_f16_n(const uint16_t *p, int64_t n)
+{
+  uint16_t few[VL] = {0};
+
+  if (n == VL)
+    return vf_from_f16(p);
+  for (int64_t i = 0; i < n; i++)
+    few[i] = p[i];
+  return vf_from_f16(few);
+}
 static inline void vf_to_f16(uint16_t *p, vf x)
 {
   _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
@@ -126,6 +137,13 @@ static inline vf vf_from_bf16(const uint16_t *p)
 {
   __m256i x = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
   return _mm256_castsi256_ps(_mm256_slli_epi32(x, 16));
+}
+
+/* Eight fields of `bits` <= 8 from the low end of a word on, as floats. */
+static inline void vf_fields(uint64_t word, int bits, float out[8])
+{
+  for (int i = 0; i < 8; i++)
+    out[i] = (float)(int)(word >> i * bits & ((1u << bits) - 1));
 }
 
 static inline float vf_least(vf x)
@@ -160,6 +178,10 @@ static inline struct vd vd_fma(struct vd a, vf x, vf y)
   struct vd r = {_mm256_fmadd_pd(vf_low(x), vf_low(y), a.lo),
                  _mm256_fmadd_pd(vf_high(x), vf_high(y), a.hi)};
   return r;
+}
+static inline vf vd_float(struct vd a)
+{
+  return _mm256_set_m128(_mm256_cvtpd_ps(a.hi), _mm256_cvtpd_ps(a.lo));
 }
 static inline double vd_sum(struct vd a)
 {

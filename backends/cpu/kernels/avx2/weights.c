@@ -4,4 +4,8 @@
 
 #include "levels.h"
 
+/* Rows of weights at once: with one or two tokens, with four, with eight. */
+#define DOT_ROWS 2
+#define DOT_ROWS_OF_4 1
+#define DOT_ROWS_OF_8 1
 #include "../simd/weights.h"

@@ -9,9 +9,10 @@
 #include <qtk/tensor.h>
 
 struct levels {
-  vf table;       /* up to 4 bits: level [lane mod 2^bits] */
-  vf scale, zero; /* 8 bits */
-  int minimum;    /* w = scale q + zero */
+  vf code, more;   /* up to 4 bits: codes by lane, or what the book has there */
+  vf table, above; /* and their levels: lane mod 2^bits; 3 bits: mod 4, and 4 more */
+  vf scale, zero;  /* 8 bits */
+  int minimum;     /* w = scale q + zero */
   const float *book;
 };
 
@@ -20,41 +21,63 @@ static inline vf levels_affine(const struct levels *l, vf q)
   return l->minimum ? vf_add(vf_mul(l->scale, q), l->zero) : vf_mul(l->scale, vf_sub(q, l->zero));
 }
 
-static inline void levels_set(struct levels *l, const struct qtk_qtensor *t, float scale,
-                              float zero)
+static inline vf levels_codes(const struct levels *l, __m512i code)
+{
+  return l->book != NULL ? _mm512_i32gather_ps(code, l->book, 4) : _mm512_cvtepi32_ps(code);
+}
+
+static inline __attribute__((always_inline)) void levels_open(struct levels *l,
+                                                              const struct qtk_qtensor *t)
 {
   const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  __m512i code = _mm512_and_si512(lane, _mm512_set1_epi32((1 << (t->layout.bits & 7)) - 1));
-  l->scale = vf_set(scale);
-  l->zero = vf_set(zero);
+  __m512i code = _mm512_and_si512(lane, _mm512_set1_epi32(t->layout.bits == 4 ? 15 : 3));
+
   l->minimum = t->layout.zero == QTK_ZERO_MIN;
   l->book = t->layout.encoding == QTK_CODEBOOK ? t->table : NULL;
-  l->table = l->scale;
-  if (t->layout.bits == 8)
-    return;
-  if (l->book)
-    l->table = vf_mul(l->scale, _mm512_i32gather_ps(code, l->book, 4));
-  else
-    l->table = levels_affine(l, _mm512_cvtepi32_ps(code));
+  l->code = l->more = l->table = l->above = levels_codes(l, code);
+  if (t->layout.bits == 3)
+    l->more = levels_codes(l, _mm512_add_epi32(code, _mm512_set1_epi32(4)));
+}
+
+static inline vf levels_of(const struct levels *l, vf code)
+{
+  return l->book != NULL ? vf_mul(l->scale, code) : levels_affine(l, code);
+}
+
+static inline __attribute__((always_inline)) void levels_group(struct levels *l, int bits,
+                                                               float scale, float zero)
+{
+  l->scale = vf_set(scale);
+  l->zero = vf_set(zero);
+  if (bits != 8)
+    l->table = levels_of(l, l->code);
+  if (bits == 3)
+    l->above = levels_of(l, l->more);
 }
 
 static inline vf levels_byte(const struct levels *l, __m512i code)
 {
-  if (l->book)
+  if (l->book != NULL)
     return vf_mul(l->scale, _mm512_i32gather_ps(code, l->book, 4));
   return levels_affine(l, _mm512_cvtepi32_ps(code));
 }
 
-/* The 2-bit fields of 8 bytes: fields `first` and `first` + 1 of each, 0 .. 3. */
-static inline __m512i levels_pairs(__m128i bytes, int first)
+/* 2-bit fields of 8 bytes: of a vector, the low half holds one field of each byte, the
+ * high half the next. What stands above a field does not matter: the table repeats. */
+static inline __attribute__((always_inline)) void levels_pairs(const uint8_t *packed,
+                                                               __m512i out[2])
 {
+  const __m512i low = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2);
+  const __m512i high = _mm512_setr_epi32(4, 4, 4, 4, 4, 4, 4, 4, 6, 6, 6, 6, 6, 6, 6, 6);
+  __m128i bytes = _mm_loadl_epi64((const __m128i *)packed);
   __m512i twice = _mm512_cvtepu8_epi32(_mm_unpacklo_epi64(bytes, bytes));
-  __m512i shift = _mm512_mask_blend_epi32(0xff00, _mm512_set1_epi32(2 * first),
-                                          _mm512_set1_epi32(2 * first + 2));
-  return _mm512_srlv_epi32(twice, shift);
+
+  out[0] = _mm512_srlv_epi32(twice, low);
+  out[1] = _mm512_srlv_epi32(twice, high);
 }
 
-/* The 32 floats of a chunk of `bits` (a constant where it is called). */
+/* The 32 floats of a chunk of `bits` (a constant where it is called). A permutation
+ * takes the low 4 bits of an index. */
 static inline __attribute__((always_inline)) void levels_chunk(const struct levels *l, int bits,
                                                                const uint8_t *packed, vf out[2])
 {
@@ -63,22 +86,19 @@ static inline __attribute__((always_inline)) void levels_chunk(const struct leve
     out[1] = levels_byte(l, _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)packed + 1)));
   } else if (bits == 4) {
     __m512i code = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)packed));
-    out[0] = _mm512_permutexvar_ps(code, l->table); /* the low 4 bits of an index count */
+    out[0] = _mm512_permutexvar_ps(code, l->table);
     out[1] = _mm512_permutexvar_ps(_mm512_srli_epi32(code, 4), l->table);
   } else {
-    const __m512i three = _mm512_set1_epi32(3), four = _mm512_set1_epi32(4);
-    __m128i bytes = _mm_loadl_epi64((const __m128i *)packed);
-    __m512i lo = levels_pairs(bytes, 0), hi = levels_pairs(bytes, 2);
+    __m512i code[2];
+    levels_pairs(packed, code);
+    out[0] = _mm512_permutexvar_ps(code[0], l->table);
+    out[1] = _mm512_permutexvar_ps(code[1], l->table);
     if (bits == 3) {
       uint32_t high;
       __builtin_memcpy(&high, packed + 8, 4);
-      lo = _mm512_and_si512(lo, three);
-      hi = _mm512_and_si512(hi, three);
-      lo = _mm512_mask_or_epi32(lo, (__mmask16)high, lo, four);
-      hi = _mm512_mask_or_epi32(hi, (__mmask16)(high >> 16), hi, four);
+      out[0] = _mm512_mask_permutexvar_ps(out[0], (__mmask16)high, code[0], l->above);
+      out[1] = _mm512_mask_permutexvar_ps(out[1], (__mmask16)(high >> 16), code[1], l->above);
     }
-    out[0] = _mm512_permutexvar_ps(lo, l->table); /* 2 bits: the table repeats every 4 */
-    out[1] = _mm512_permutexvar_ps(hi, l->table);
   }
 }
 

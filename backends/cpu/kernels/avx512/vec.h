@@ -113,6 +113,11 @@ static inline vf vf_from_f16(const uint16_t *p)
 {
   return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
+/* The first n <= VL halves; what lies behind them is not read. */
+static inline vf vf_from_f16_n(const uint16_t *p, int64_t n)
+{
+  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1u), p));
+}
 static inline void vf_to_f16(uint16_t *p, vf x)
 {
   _mm256_storeu_si256((__m256i *)p,
@@ -122,6 +127,17 @@ static inline vf vf_from_bf16(const uint16_t *p)
 {
   __m512i x = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
   return _mm512_castsi512_ps(_mm512_slli_epi32(x, 16));
+}
+
+/* Eight fields of `bits` <= 8 from the low end of a word on, as floats. */
+static inline void vf_fields(uint64_t word, int bits, float out[8])
+{
+  const __m512i lane = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+  __m512i shift = _mm512_mullo_epi64(lane, _mm512_set1_epi64(bits));
+  __m512i field = _mm512_srlv_epi64(_mm512_set1_epi64((long long)word), shift);
+
+  field = _mm512_and_si512(field, _mm512_set1_epi64((1 << bits) - 1));
+  _mm256_storeu_ps(out, _mm512_cvtepu64_ps(field));
 }
 
 /* Sums in double: the two halves of a vector. */
@@ -151,6 +167,11 @@ static inline struct vd vd_fma(struct vd a, vf x, vf y)
   struct vd r = {_mm512_fmadd_pd(vf_low(x), vf_low(y), a.lo),
                  _mm512_fmadd_pd(vf_high(x), vf_high(y), a.hi)};
   return r;
+}
+static inline vf vd_float(struct vd a)
+{
+  __m512 low = _mm512_castps256_ps512(_mm512_cvtpd_ps(a.lo));
+  return _mm512_insertf32x8(low, _mm512_cvtpd_ps(a.hi), 1);
 }
 static inline double vd_sum(struct vd a)
 {

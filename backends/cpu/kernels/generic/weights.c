@@ -128,7 +128,7 @@ void cpu_generic_dot_rows(const struct cpu_weights *w, int64_t row, int64_t rows
                           const float *x, int64_t ldx, float *work, float *y, int64_t ldy)
 {
   const struct qtk_qlayout *l = &w->t->layout;
-  float *values = work + 2 * (l->groups + 16);
+  float *values = work + CPU_WORK_ROWS * 2 * (l->groups + 16);
 
   for (int64_t r = 0; r < rows; r++) {
     cpu_generic_dequantize(w, row + r, 0, l->cols, work, values);

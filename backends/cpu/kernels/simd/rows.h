@@ -20,6 +20,48 @@ double K(dot)(int64_t n, const float *x, const float *y)
   return vd_sum(a) + vd_sum(b);
 }
 
+/* Columns of sum_rows in `vectors` (a constant), the last of them `lanes` wide. */
+static inline __attribute__((always_inline)) void rows_sum(int vectors, int64_t lanes, int64_t rows,
+                                                           const float *x, int64_t ld,
+                                                           const float *z, int64_t ldz, float *y)
+{
+  struct vd sum[4];
+
+#pragma GCC unroll 4
+  for (int v = 0; v < vectors; v++)
+    sum[v] = vd_zero();
+  for (int64_t i = 0; i < rows; i++) {
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) {
+      int whole = v < vectors - 1 || lanes == VL;
+      vf a = whole ? vf_load(x + i * ld + v * VL) : vf_load_n(x + i * ld + v * VL, lanes);
+      if (z == NULL)
+        sum[v] = vd_add(sum[v], a);
+      else
+        sum[v] =
+            vd_fma(sum[v], a,
+                   whole ? vf_load(z + i * ldz + v * VL) : vf_load_n(z + i * ldz + v * VL, lanes));
+    }
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < vectors; v++)
+    if (v < vectors - 1 || lanes == VL)
+      vf_store(y + v * VL, vd_float(vd_add(sum[v], vf_load(y + v * VL))));
+    else
+      vf_store_n(y + v * VL, vd_float(vd_add(sum[v], vf_load_n(y + v * VL, lanes))), lanes);
+}
+
+void K(sum_rows)(int64_t rows, int64_t n, const float *x, int64_t ld, const float *z, int64_t ldz,
+                 float *y)
+{
+  int64_t j = 0;
+
+  for (; j + 4 * VL <= n; j += 4 * VL)
+    rows_sum(4, VL, rows, x + j, ld, z == NULL ? NULL : z + j, ldz, y + j);
+  for (; j < n; j += VL)
+    rows_sum(1, n - j < VL ? n - j : VL, rows, x + j, ld, z == NULL ? NULL : z + j, ldz, y + j);
+}
+
 void K(from_half)(enum qtk_dtype dtype, int64_t n, const uint16_t *x, float *y)
 {
   int64_t j = 0;

@@ -24,38 +24,72 @@ static inline const uint8_t *weights_codes(const struct qtk_qtensor *t, int64_t 
          (size_t)(col / CHUNK * 4 * l->bits);
 }
 
-/* Field k of a little-endian stream of fields of `bits` <= 8. */
-static inline float weights_field(const uint8_t *stream, size_t k, int bits)
+/* ---- scales and zeros; up to 16 floats behind the last are written over ---------- */
+
+/* The 64 bits from bit `at` of a stream on; zeros behind its end. */
+static inline uint64_t weights_word(const uint8_t *stream, size_t bytes, size_t at)
 {
-  size_t at = k * (size_t)bits;
-  int shift = (int)(at & 7);
-  unsigned value = stream[at >> 3];
-  if (shift + bits > 8)
-    value |= (unsigned)stream[(at >> 3) + 1] << 8;
-  return (float)(value >> shift & ((1u << bits) - 1u));
+  size_t left = bytes - at / 8;
+  int shift = (int)(at % 8);
+  uint64_t low = 0, high = 0;
+
+  if (left >= 16) {
+    memcpy(&low, stream + at / 8, 8);
+    memcpy(&high, stream + at / 8 + 8, 8);
+  } else {
+    for (size_t i = 0; i < left && i < 9; i++)
+      if (i < 8)
+        low |= (uint64_t)stream[at / 8 + i] << 8 * i;
+      else
+        high = stream[at / 8 + i];
+  }
+  return low >> shift | high << 1 << (63 - shift);
 }
 
-/* Scale and zero of groups [g0, g1); see cpu_generic_groups. */
-static void weights_groups(const struct cpu_weights *w, int64_t row, int64_t g0, int64_t g1,
-                           float *scale, float *zero)
+/* Fields [first, first + n) of a little-endian stream of fields of `bits` <= 8. */
+static inline void weights_fields(const uint8_t *stream, size_t bytes, size_t first, int64_t n,
+                                  int bits, float *out)
+{
+  for (int64_t i = 0; i < n; i += 8)
+    vf_fields(weights_word(stream, bytes, (first + (size_t)i) * (size_t)bits), bits, out + i);
+}
+
+static inline void weights_floats(const void *from, enum qtk_dtype dtype, size_t at, int64_t n,
+                                  float *out)
+{
+  if (dtype == QTK_F32)
+    memcpy(out, (const float *)from + at, (size_t)n * sizeof *out);
+  else
+    for (int64_t i = 0; i < n; i += VL)
+      vf_store(out + i, vf_from_f16_n((const uint16_t *)from + at + i, n - i < VL ? n - i : VL));
+}
+
+/* As cpu_generic_groups, with whose formulas the rare cases stay. */
+static inline void weights_groups(const struct cpu_weights *w, int64_t row, int64_t g0, int64_t g1,
+                                  float *scale, float *zero)
 {
   const struct qtk_qlayout *l = &w->t->layout;
-  size_t at = (size_t)(row * l->groups + g0), n = (size_t)(g1 - g0);
-  if (w->unit || !w->own || l->scale_dtype != QTK_F16 || l->encoding != QTK_AFFINE ||
+  size_t at = (size_t)(row * l->groups + g0);
+  int64_t n = g1 - g0;
+
+  if (w->unit || w->scale_dtype == QTK_U8 || (l->zero == QTK_ZERO_MIN && !w->own) ||
       (l->zero == QTK_ZERO_INT && l->zero_bits > 8)) {
     cpu_generic_groups(w, row, g0, g1, scale, zero);
     return;
   }
-  K(from_half)(QTK_F16, (int64_t)n, (const uint16_t *)w->t->scales + at, scale);
+  weights_floats(w->scales, w->scale_dtype, (size_t)(row * w->scale_stride + g0), n, scale);
+  if (l->encoding == QTK_CODEBOOK)
+    return;
   if (l->zero == QTK_ZERO_MIN)
-    K(from_half)(QTK_F16, (int64_t)n, (const uint16_t *)w->t->zeros + at, zero);
-  else if (l->zero == QTK_ZERO_MID)
-    for (size_t i = 0; i < n; i++)
-      zero[i] = (float)(1 << (l->bits - 1));
+    weights_floats(w->t->zeros, l->scale_dtype, at, n, zero);
+  else if (l->zero == QTK_ZERO_INT)
+    weights_fields(w->t->zeros, l->zero_bytes, at, n, l->zero_bits, zero);
   else
-    for (size_t i = 0; i < n; i++)
-      zero[i] = weights_field(w->t->zeros, at + i, l->zero_bits);
+    for (int64_t i = 0; i < n; i += VL)
+      vf_store(zero + i, vf_set((float)(1 << (l->bits - 1))));
 }
+
+/* ---- rows as floats --------------------------------------------------------------- */
 
 /* n columns from `codes` on, all of one group. */
 static inline __attribute__((always_inline)) void
@@ -122,100 +156,132 @@ void K(dequantize)(const struct cpu_weights *w, int64_t row, int64_t col, int64_
     return;
   }
   int64_t g0 = col / l->group, g1 = (col + n - 1) / l->group + 1, end = col + n;
+  struct levels levels;
   float *scale = work, *zero = work + l->groups;
   weights_groups(w, row, g0, g1, scale, zero);
+  levels_open(&levels, t);
   for (int64_t g = g0; g < g1; g++) {
-    struct levels levels;
     int64_t a = g * l->group > col ? g * l->group : col;
     int64_t b = (g + 1) * l->group < end ? (g + 1) * l->group : end;
-    levels_set(&levels, t, scale[g - g0], zero[g - g0]);
+    levels_group(&levels, l->bits, scale[g - g0], zero[g - g0]);
     weights_run_bits(&levels, l->bits, weights_codes(t, row, a), b - a, out + a - col);
   }
 }
 
 /* ---- products with few tokens -------------------------------------------------- */
 
-/* Whole chunks of a run into two chains a token. */
-static inline __attribute__((always_inline)) void dot_run(const struct levels *l, int bits,
-                                                          int tokens, const uint8_t *codes,
-                                                          int64_t chunks, const float *x,
-                                                          int64_t ldx, vf sums[CPU_DOT_TOKENS][2])
+/* `rows` rows of weights (constants where they are called, as are bits and tokens) with
+ * some chunks of x: each sum is one chain. */
+static inline __attribute__((always_inline)) void
+dot_chunks(const struct levels *l, int bits, int rows, int tokens, const uint8_t *codes,
+           size_t row_bytes, int64_t chunks, const float *x, int64_t ldx,
+           vf sums[DOT_ROWS][CPU_DOT_TOKENS])
 {
   for (int64_t c = 0; c < chunks; c++, codes += 4 * bits, x += CHUNK) {
-    vf v[CHUNK_VECTORS];
-    levels_chunk(l, bits, codes, v);
-#pragma GCC unroll 8
-    for (int t = 0; t < tokens; t++)
+    vf v[DOT_ROWS][CHUNK_VECTORS];
 #pragma GCC unroll 4
-      for (int i = 0; i < CHUNK_VECTORS; i++)
-        sums[t][i & 1] = vf_fma(v[i], vf_load(x + t * ldx + i * VL), sums[t][i & 1]);
+    for (int r = 0; r < rows; r++) {
+      const uint8_t *at = codes + (size_t)r * row_bytes;
+      levels_chunk(&l[r], bits, at, v[r]);
+      __builtin_prefetch(at + (size_t)rows * row_bytes); /* of the next rows */
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < CHUNK_VECTORS; i++)
+#pragma GCC unroll 8
+      for (int t = 0; t < tokens; t++) {
+        vf right = vf_load(x + t * ldx + i * VL);
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++)
+          sums[r][t] = vf_fma(v[r][i], right, sums[r][t]);
+      }
   }
 }
 
 /* A last chunk of n < 32 columns, with zeros for x behind them. */
 static inline __attribute__((always_inline)) void dot_rest(const struct levels *l, int bits,
-                                                           int tokens, const uint8_t *codes,
+                                                           int rows, int tokens,
+                                                           const uint8_t *codes, size_t row_bytes,
                                                            int64_t n, const float *x, int64_t ldx,
-                                                           vf sums[CPU_DOT_TOKENS][2])
+                                                           vf sums[DOT_ROWS][CPU_DOT_TOKENS])
 {
   float rest[CPU_DOT_TOKENS * CHUNK] = {0};
+
   for (int t = 0; t < tokens; t++)
     memcpy(rest + t * CHUNK, x + t * ldx, (size_t)n * sizeof *x);
-  dot_run(l, bits, tokens, codes, 1, rest, CHUNK, sums);
+  dot_chunks(l, bits, rows, tokens, codes, row_bytes, 1, rest, CHUNK, sums);
 }
 
-static inline __attribute__((always_inline)) void dot_rows(const struct cpu_weights *w, int bits,
-                                                           int tokens, int64_t row, int64_t rows,
-                                                           const float *x, int64_t ldx, float *work,
-                                                           float *y, int64_t ldy)
+static inline __attribute__((always_inline)) void dot_block(const struct cpu_weights *w, int bits,
+                                                            int rows, int tokens, int64_t row,
+                                                            const float *x, int64_t ldx,
+                                                            float *work, float *y, int64_t ldy)
 {
   const struct qtk_qlayout *l = &w->t->layout;
-  float *scale = work, *zero = work + l->groups;
-  for (int64_t r = 0; r < rows; r++) {
-    vf sums[CPU_DOT_TOKENS][2];
+  const uint8_t *codes = weights_codes(w->t, row, 0);
+  int64_t room = l->groups + 16;
+  struct levels levels[DOT_ROWS];
+  vf sums[DOT_ROWS][CPU_DOT_TOKENS];
+
+#pragma GCC unroll 4
+  for (int r = 0; r < rows; r++) {
+    levels_open(&levels[r], w->t);
+    weights_groups(w, row + r, 0, l->groups, work + 2 * r * room, work + (2 * r + 1) * room);
 #pragma GCC unroll 8
     for (int t = 0; t < tokens; t++)
-      sums[t][0] = sums[t][1] = vf_set(0.0f);
-    weights_groups(w, row + r, 0, l->groups, scale, zero);
-    for (int64_t g = 0; g < l->groups; g++) {
-      struct levels levels;
-      int64_t a = g * l->group, b = a + l->group < l->cols ? a + l->group : l->cols;
-      const uint8_t *codes = weights_codes(w->t, row + r, a);
-      levels_set(&levels, w->t, scale[g], zero[g]);
-      dot_run(&levels, bits, tokens, codes, (b - a) / CHUNK, x + a, ldx, sums);
-      if ((b - a) % CHUNK) {
-        int64_t whole = a + (b - a) / CHUNK * CHUNK;
-        dot_rest(&levels, bits, tokens, weights_codes(w->t, row + r, whole), b - whole, x + whole,
-                 ldx, sums);
-      }
-    }
-#pragma GCC unroll 8
-    for (int t = 0; t < tokens; t++)
-      y[t * ldy + r] = vf_sum(vf_add(sums[t][0], sums[t][1]));
+      sums[r][t] = vf_set(0);
   }
+  for (int64_t g = 0, a = 0; g < l->groups; g++, a += l->group) {
+    int64_t n = a + l->group < l->cols ? l->group : l->cols - a;
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; r++)
+      levels_group(&levels[r], bits, work[2 * r * room + g], work[(2 * r + 1) * room + g]);
+    dot_chunks(levels, bits, rows, tokens, codes, l->row_bytes, n / CHUNK, x + a, ldx, sums);
+    codes += n / CHUNK * 4 * bits;
+    if (n % CHUNK != 0)
+      dot_rest(levels, bits, rows, tokens, codes, l->row_bytes, n % CHUNK,
+               x + a + n / CHUNK * CHUNK, ldx, sums);
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < rows; r++)
+#pragma GCC unroll 8
+    for (int t = 0; t < tokens; t++)
+      y[t * ldy + r] = vf_sum(sums[r][t]);
 }
 
-#define DOT_TOKENS(bits, n)                                                                 \
-  static void dot_rows_##bits##_##n(const struct cpu_weights *w, int64_t row, int64_t rows, \
-                                    const float *x, int64_t ldx, float *work, float *y,     \
-                                    int64_t ldy)                                            \
-  {                                                                                         \
-    dot_rows(w, bits, n, row, rows, x, ldx, work, y, ldy);                                  \
+#define DOT_TOKENS(bits, tokens, block)                                                          \
+  static void dot_rows_##bits##_##tokens(const struct cpu_weights *w, int64_t row, int64_t rows, \
+                                         const float *x, int64_t ldx, float *work, float *y,     \
+                                         int64_t ldy)                                            \
+  {                                                                                              \
+    int64_t r = 0;                                                                               \
+    for (; r + block <= rows; r += block)                                                        \
+      dot_block(w, bits, block, tokens, row + r, x, ldx, work, y + r, ldy);                      \
+    for (; block > 1 && r < rows; r++)                                                           \
+      dot_block(w, bits, 1, tokens, row + r, x, ldx, work, y + r, ldy);                          \
   }
-#define DOT_BITS(bits) \
-  DOT_TOKENS(bits, 1) DOT_TOKENS(bits, 2) DOT_TOKENS(bits, 4) DOT_TOKENS(bits, 8)
+#define DOT_BITS(bits)               \
+  DOT_TOKENS(bits, 1, DOT_ROWS)      \
+  DOT_TOKENS(bits, 2, DOT_ROWS)      \
+  DOT_TOKENS(bits, 4, DOT_ROWS_OF_4) \
+  DOT_TOKENS(bits, 8, DOT_ROWS_OF_8)
+#define DOT_NAMES(bits)                                                                \
+  {                                                                                    \
+    dot_rows_##bits##_1, dot_rows_##bits##_2, dot_rows_##bits##_4, dot_rows_##bits##_8 \
+  }
+
 DOT_BITS(2)
 DOT_BITS(3)
 DOT_BITS(4)
 DOT_BITS(8)
 
+/* By bits, and the logarithm of the tokens. */
 static void (*const dot_rows_by_bits[9][4])(const struct cpu_weights *w, int64_t row, int64_t rows,
                                             const float *x, int64_t ldx, float *work, float *y,
                                             int64_t ldy) = {
-    [2] = {dot_rows_2_1, dot_rows_2_2, dot_rows_2_4, dot_rows_2_8},
-    [3] = {dot_rows_3_1, dot_rows_3_2, dot_rows_3_4, dot_rows_3_8},
-    [4] = {dot_rows_4_1, dot_rows_4_2, dot_rows_4_4, dot_rows_4_8},
-    [8] = {dot_rows_8_1, dot_rows_8_2, dot_rows_8_4, dot_rows_8_8},
+    [2] = DOT_NAMES(2),
+    [3] = DOT_NAMES(3),
+    [4] = DOT_NAMES(4),
+    [8] = DOT_NAMES(8),
 };
 
 /* Floats straight from where they lie, anything else a row at a time. */
@@ -223,7 +289,7 @@ static void dot_plain(const struct cpu_weights *w, int64_t row, int64_t rows, in
                       const float *x, int64_t ldx, float *work, float *y, int64_t ldy)
 {
   const struct qtk_qlayout *l = &w->t->layout;
-  float *values = work + 2 * (l->groups + 16);
+  float *values = work + CPU_WORK_ROWS * 2 * (l->groups + 16);
   for (int64_t r = 0; r < rows; r++) {
     const float *at = (const float *)((const char *)w->t->codes + (size_t)(row + r) * l->row_bytes);
     if (l->encoding != QTK_DENSE || l->dtype != QTK_F32)
