@@ -12,7 +12,8 @@
 #define DAMAGE_BYTES (64u << 20) /* larger samples are not copied */
 #define DAMAGE_FLIPS 25          /* in a piece */
 #define DAMAGE_PIECES 8
-#define DAMAGE_HEAD 8192 /* the bytes that flips fall into: headers */
+#define DAMAGE_PADDING 64 /* a file may end in so many bytes that nobody needs */
+#define DAMAGE_HEAD 8192  /* the bytes that flips fall into: headers */
 
 /* A copy of the sample, one file of which is damaged. */
 struct damage {
@@ -148,6 +149,8 @@ static int damage_cut(struct damage *d)
   int status = QTK_OK;
   for (size_t i = 0; i < sizeof shares / sizeof *shares && status == QTK_OK; i++) {
     size_t n = (size_t)((double)d->size * shares[i]);
+    if (n + DAMAGE_PADDING > d->size)
+      continue;
     qtk_check_doing(d->c, "a file cut off after %zu of %zu bytes", n, d->size);
     status = qtk_write_file(d->file, d->data, n);
     if (status != QTK_OK)
