@@ -18,6 +18,11 @@ FUZZERS += %D%/fuzz-gguf
 %C%_fuzz_gguf_LDADD = $(BLACK_LIBS)
 %C%_fuzz_gguf_LDFLAGS = $(FUZZ_LINK)
 
+FUZZERS += %D%/fuzz-job
+%C%_fuzz_job_SOURCES = %D%/fuzz-job.c $(FUZZ_MAIN)
+%C%_fuzz_job_LDADD = $(UNIT_LIBS)
+%C%_fuzz_job_LDFLAGS = $(FUZZ_LINK)
+
 FUZZERS += %D%/fuzz-safetensors
 %C%_fuzz_safetensors_SOURCES = %D%/fuzz-safetensors.c $(FUZZ_MAIN)
 %C%_fuzz_safetensors_LDADD = $(BLACK_LIBS)
