@@ -86,6 +86,7 @@ SH_TESTS = \
 	$(LINT_TESTS)
 
 CONFORM_TESTS = \
+	%D%/abi/v1.sh \
 	%D%/conform/bad-adapter.sh \
 	%D%/conform/bad-backend.sh \
 	%D%/conform/bad-format.sh \
@@ -168,7 +169,7 @@ TESTS = $(check_PROGRAMS) $(SH_TESTS)
 
 EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D%/cli/lib.sh \
 	%D%/lint/lib.sh %D%/lint/declared.sh %D%/lint/libraries \
-	%D%/conform/bad-backend.c %D%/conform/bad-quantizer.c %D%/conform/toy-objective.c \
+	%D%/abi/layout.sh %D%/abi/v1 %D%/conform/bad-backend.c %D%/conform/bad-quantizer.c %D%/conform/toy-objective.c \
 	%D%/conform/toy-opaque.c %D%/conform/toy-scales.c %D%/conform/toy-stream.c \
 	%D%/tap.h %D%/numeric/model.h %D%/numeric/toy.h %D%/conform/format.h %D%/conform/gguf-make.h \
 	%D%/unit/bundle-make.h \

@@ -91,6 +91,28 @@ mv "$copy/$page" "$lint_tmp/page"
 finds pages 'has no page'
 mv "$lint_tmp/page" "$copy/$page"
 
+# tests/abi/layout.sh: what moves in a header is a line that is gone.
+layout ()
+{
+  sh tests/abi/layout.sh "$1" 2>"$lint_tmp/log" | sort
+}
+
+# moves FILE SED LINE
+moves ()
+{
+  cp "$copy/$1" "$lint_tmp/kept"
+  sed "$2" "$lint_tmp/kept" >"$copy/$1"
+  layout "$copy/include" | comm -23 "$lint_tmp/layout" - | grep -q -e "$3" ||
+    found "layout.sh did not see $1 with $2: $(cat "$lint_tmp/log")"
+  cp "$lint_tmp/kept" "$copy/$1"
+}
+
+layout include >"$lint_tmp/layout"
+moves include/qtk/tensor.h 's/^  int64_t stride;.*/  int64_t more, stride;/' 'qtk_tensor.stride'
+moves include/qtk/tensor.h 's/^  int64_t stride;.*/  int64_t stride, more;/' 'sizeof qtk_tensor '
+moves include/qtk/base.h 's/QTK_EINPUT = -3/QTK_EINPUT = -9/' 'QTK_EINPUT -3'
+moves include/qtk/base.h 's/qtk_free(struct qtk_context \*ctx, /qtk_free(/' 'qtk_free('
+
 # dist.sh
 if git --version >/dev/null 2>&1; then
   (cd "$copy" && git init -q . && git add -A)
