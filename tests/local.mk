@@ -44,6 +44,7 @@ UNIT_TESTS = \
 	%D%/unit/t-version
 
 BLACK_TESTS = \
+	%D%/conform/run-job \
 	%D%/conform/gguf \
 	%D%/conform/gguf-broken \
 	%D%/conform/safetensors \
@@ -78,6 +79,7 @@ SH_TESTS = \
 	%D%/cli/1000-job-mistakes.sh \
 	%D%/cli/1010-dry-run.sh \
 	%D%/cli/1020-examples.sh \
+	%D%/cli/3000-export.sh \
 	%D%/cli/4000-same-bytes.sh \
 	%D%/cli/4010-overrides.sh \
 	%D%/cli/4020-resume.sh \
@@ -126,6 +128,7 @@ LDADD = core/libqtkcore.la $(CORE_CXX_LIBS) $(CMOCKA_LIBS)
 UNIT_LIBS = $(LDADD)
 BLACK_LIBS = core/libqtk.la -lm
 
+%C%_conform_run_job_LDADD = $(BLACK_LIBS)
 %C%_conform_gguf_LDADD = $(BLACK_LIBS)
 %C%_conform_gguf_broken_LDADD = $(BLACK_LIBS)
 %C%_conform_safetensors_LDADD = $(BLACK_LIBS)

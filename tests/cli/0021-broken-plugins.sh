@@ -89,3 +89,16 @@ expect_status 7 qtk plugin describe crash
 expect_text "crashes: signal 11" err
 expect_status 7 qtk plugin describe plugins/qtk-quantizer-future.so
 expect_text "interface 99" err
+
+# In a job: the plugin's fault, with the place where it is named.
+cat >job.toml <<E
+[model]
+path = "$QTK_SRCDIR/tests/data/nano/llama"
+[[stage]]
+run = "quantize"
+method = "future"
+E
+QTK_PLUGIN_PATH=$PWD/plugins:$QTK_BUILDDIR/formats/.libs
+expect_status 7 qtk run job.toml
+expect_text "job.toml:5:" err
+expect_text "interface 99" err
