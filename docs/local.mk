@@ -4,4 +4,5 @@ EXTRA_DIST += \
 	%D%/TESTING.md \
 	%D%/internals/adapters.md \
 	%D%/internals/engine.md \
+	%D%/internals/pipeline.md \
 	%D%/internals/tokenizers.md
