@@ -205,8 +205,8 @@ static int side_start(struct qtk_context *c, void *h, int i, float *value)
   (void)c;
   side_params(h, i, &p);
   snprintf(role, sizeof role, "%s", p.name);
-  if (strcmp(role + strlen(role) - 7, ".weight") == 0)
-    role[strlen(role) - 7] = '\0';
+  if (strstr(role, ".weight") != NULL)
+    *strstr(role, ".weight") = '\0';
   for (int k = 0; k < qtk_model_count(model); k++) {
     const struct qtk_model_tensor *m = qtk_model_tensor(model, k);
     if (m->layer == 1 && strcmp(m->role, role) == 0)
