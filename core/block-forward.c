@@ -7,13 +7,14 @@ struct forward {
   const struct qtk_block *b;
   struct qtk_session *s;
   struct block_frame *f;
+  int tape;
 };
 
 static int forward_linear(const struct forward *w, enum qtk_role role, const struct qtk_tensor *x,
                           struct qtk_tensor *y)
 {
   return qtk_block_linear(&w->b->linears[role], w->s, x, y,
-                          w->s->training ? w->f->keeps[role] : NULL);
+                          w->tape ? w->f->keeps[role] : NULL);
 }
 
 static int forward_norm(const struct forward *w, enum qtk_role role, const struct qtk_tensor *x,
@@ -232,26 +233,27 @@ static int forward_run(const struct forward *w, const struct qtk_tensor *x, stru
 
 /* ---- a run ------------------------------------------------------------------------------------- */
 
-int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, struct block_frame *f)
+int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, int tape,
+                    struct block_frame *f)
 {
-  size_t bytes = qtk_block_lay_out(b, s->tokens, s->training, NULL, f);
-  const void *owner = s->training ? (const void *)b : s;
+  size_t bytes = qtk_block_lay_out(b, s->tokens, tape, NULL, f);
+  const void *owner = tape ? (const void *)b : s;
   void *memory;
-  int rc = qtk_session_bytes(s, owner, 0, bytes, "activations", &memory);
+  int rc = qtk_session_bytes(s, owner, 0, bytes, tape ? "tape" : "activations", &memory);
 
   if (rc == QTK_OK)
-    qtk_block_lay_out(b, s->tokens, s->training, memory, f);
+    qtk_block_lay_out(b, s->tokens, tape, memory, f);
   return rc;
 }
 
-int qtk_block_run(const struct qtk_block *b, struct qtk_session *s, const struct qtk_tensor *x,
-                  struct qtk_tensor *y)
+int qtk_block_run(const struct qtk_block *b, struct qtk_session *s, int tape,
+                  const struct qtk_tensor *x, struct qtk_tensor *y)
 {
   struct block_frame f;
-  struct forward w = {b, s, &f};
-  int rc = qtk_block_frame(b, s, &f);
+  struct forward w = {b, s, &f, tape};
+  int rc = qtk_block_frame(b, s, tape, &f);
 
-  if (rc != QTK_OK || !s->training)
+  if (rc != QTK_OK || !tape)
     return rc == QTK_OK ? forward_run(&w, x, y) : rc;
   rc = qtk_op_copy(s->ctx, x, &f.x);
   return rc == QTK_OK ? forward_run(&w, &f.x, y) : rc;

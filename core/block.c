@@ -186,7 +186,7 @@ int qtk_block_forward(struct qtk_context *ctx, struct qtk_block *block, struct q
   int rc = block_shape(block, s, x, y);
 
   (void)ctx;
-  return rc == QTK_OK ? qtk_block_run(block, s, x, y) : rc;
+  return rc == QTK_OK ? qtk_block_run(block, s, s->training, x, y) : rc;
 }
 
 int qtk_block_backward(struct qtk_context *ctx, struct qtk_block *block, struct qtk_session *s,

@@ -73,14 +73,16 @@ int qtk_block_init(struct qtk_block *b, const struct qtk_arch *arch, int layer,
                    const struct qtk_dims *dims);
 void qtk_block_destroy(struct qtk_block *b);
 
-/* The session's frame for a pass of this block: its own in training, else one that all
+/* The session's frame for a pass of this block: its own as a tape, else one that all
  * blocks share. The same again until the next pass begins. */
-int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, struct block_frame *f);
+int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, int tape,
+                    struct block_frame *f);
 
-/* y [tokens, hidden] from x; y may be x. */
-int qtk_block_run(const struct qtk_block *b, struct qtk_session *s, const struct qtk_tensor *x,
-                  struct qtk_tensor *y);
-/* dx from dy of the session's last run of this block; gradients that are wanted get more. */
+/* y [tokens, hidden] from x; y may be x. With `tape` backward may follow. */
+int qtk_block_run(const struct qtk_block *b, struct qtk_session *s, int tape,
+                  const struct qtk_tensor *x, struct qtk_tensor *y);
+/* dx (it may be dy) from dy of the session's last run of this block with a tape; gradients
+ * that are wanted get more. */
 int qtk_block_run_back(const struct qtk_block *b, struct qtk_session *s, const struct qtk_tensor *dy,
                        struct qtk_tensor *dx);
 

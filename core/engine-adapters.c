@@ -238,13 +238,61 @@ void qtk_engine_detach(struct qtk_engine *e)
   e->n_adapters = 0;
 }
 
-int qtk_engine_param(struct qtk_engine *e, int adapter, int i, struct qtk_param *param,
-                     struct qtk_tensor *value)
+/* ---- from outside ------------------------------------------------------------------------------ */
+
+static struct engine_param *adapters_param(const struct qtk_engine *e, int adapter, int i)
 {
   if (adapter < 0 || adapter >= e->n_adapters || i < 0 ||
       (size_t)i >= e->adapters[adapter].params.length)
+    return NULL;
+  return &e->adapters[adapter].params.data[i];
+}
+
+int qtk_engine_param(struct qtk_engine *e, int adapter, int i, struct qtk_param *param,
+                     struct qtk_tensor *value)
+{
+  const struct engine_param *p = adapters_param(e, adapter, i);
+
+  if (p == NULL)
     return 0;
-  *param = e->adapters[adapter].params.data[i].param;
-  *value = e->adapters[adapter].params.data[i].value;
+  *param = p->param;
+  *value = p->value;
   return 1;
+}
+
+int qtk_engine_gradient(struct qtk_engine *e, int adapter, int i, struct qtk_tensor *gradient)
+{
+  const struct engine_param *p = adapters_param(e, adapter, i);
+
+  if (p == NULL)
+    return 0;
+  *gradient = p->gradient;
+  return 1;
+}
+
+static int adapters_train(struct qtk_engine *e, struct engine_adapter *a)
+{
+  int rc = QTK_OK;
+
+  if (a->n_sites > 0 && a->ops->backward == NULL)
+    return qtk_error(QTK_EPLUGIN, "adapter %s has sites and no backward", a->name);
+  for (size_t i = 0; rc == QTK_OK && i < a->params.length; i++) {
+    struct engine_param *p = &a->params.data[i];
+    size_t bytes = (size_t)adapters_values(&p->param) * sizeof(float);
+    if (p->gradient.data != NULL)
+      continue;
+    rc = qtk_device_alloc(e->ctx, bytes, "gradients", &p->gradient.data);
+    if (rc == QTK_OK)
+      rc = a->ops->bind(a->h, p->plugin, &p->value, &p->gradient);
+  }
+  return rc;
+}
+
+int qtk_engine_train(struct qtk_engine *e)
+{
+  int rc = QTK_OK;
+
+  for (int i = 0; rc == QTK_OK && i < e->n_adapters; i++)
+    rc = adapters_train(e, &e->adapters[i]);
+  return rc;
 }

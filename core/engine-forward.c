@@ -4,8 +4,6 @@
 #include "core/engine-inner.h"
 #include "core/error.h"
 
-enum forward_slot { FORWARD_HIDDEN = 1, FORWARD_OTHER, FORWARD_OUT };
-
 /* One pass. */
 struct pass {
   struct qtk_engine *e;
@@ -13,8 +11,7 @@ struct pass {
   struct qtk_tensor hidden; /* [tokens, hidden] */
 };
 
-/* A matrix of the session, the same from pass to pass. */
-static int pass_matrix(const struct pass *p, enum forward_slot slot, int64_t cols,
+static int pass_matrix(const struct pass *p, enum engine_slot slot, int64_t cols,
                        struct qtk_tensor *t)
 {
   return qtk_session_matrix(p->s, p->e, (int)slot, p->s->tokens, cols, t);
@@ -46,7 +43,7 @@ static int pass_tokens(struct pass *p, const int32_t *ids)
   int rc = QTK_OK;
 
   if (p->e->project_in.tensor >= 0) {
-    rc = pass_matrix(p, FORWARD_OUT, m->embedding_width, &narrow);
+    rc = pass_matrix(p, ENGINE_OUT, m->embedding_width, &narrow);
     out = &narrow;
   }
   if (rc == QTK_OK)
@@ -78,7 +75,7 @@ static int pass_positions(struct pass *p)
     if (p->s->positions[i] >= m->position_rows - m->position_offset)
       return qtk_error(QTK_EINPUT, "position %d: the model has learned 0 .. %lld",
                        p->s->positions[i], (long long)(m->position_rows - m->position_offset - 1));
-  rc = pass_matrix(p, FORWARD_OTHER, m->dims.hidden, &learned);
+  rc = pass_matrix(p, ENGINE_OTHER, m->dims.hidden, &learned);
   if (rc != QTK_OK)
     return rc;
   pass_shift(p, m->position_offset);
@@ -112,7 +109,8 @@ static int pass_block(struct pass *p, int64_t layer)
   if (rc == QTK_OK && e->streaming)
     rc = qtk_engine_hold_layer(e, layer);
   if (rc == QTK_OK)
-    rc = qtk_block_run(&e->layers[layer].block, p->s, &p->hidden, &p->hidden);
+    rc = qtk_block_run(&e->layers[layer].block, p->s, qtk_engine_tapes(e, p->s), &p->hidden,
+                       &p->hidden);
   if (e->streaming)
     qtk_engine_drop_layer(e, layer);
   if (rc != QTK_OK)
@@ -126,20 +124,22 @@ static int pass_block(struct pass *p, int64_t layer)
 static int pass_final(struct pass *p, struct qtk_tensor *out)
 {
   const struct qtk_engine *e = p->e;
-  struct qtk_tensor normed = p->hidden;
+  struct qtk_tensor normed = p->hidden, stats = {0};
   int rc = QTK_OK;
 
   if (e->arch->final_norm) {
-    rc = pass_matrix(p, FORWARD_OTHER, e->arch->dims.hidden, &normed);
+    rc = pass_matrix(p, ENGINE_OTHER, e->arch->dims.hidden, &normed);
+    if (rc == QTK_OK && qtk_engine_tapes(e, p->s))
+      rc = pass_matrix(p, ENGINE_STATS, 2, &stats);
     if (rc == QTK_OK)
       rc = qtk_op_norm(e->ctx, (enum qtk_norm)e->arch->norm, &p->hidden,
                        block_given(&e->final_norm.weight), block_given(&e->final_norm.bias),
-                       (float)e->arch->epsilon, &normed, NULL);
+                       (float)e->arch->epsilon, &normed, block_some(&stats));
   }
   *out = normed;
   if (rc != QTK_OK || e->project_out.tensor < 0)
     return rc;
-  rc = pass_matrix(p, FORWARD_OUT, e->arch->embedding_width, out);
+  rc = pass_matrix(p, ENGINE_OUT, e->arch->embedding_width, out);
   return rc == QTK_OK ? pass_linear(p, &e->project_out, &normed, out) : rc;
 }
 
@@ -163,7 +163,7 @@ static int pass_run(struct pass *p, const int32_t *ids, struct qtk_tensor *out)
   int rc = pass_check_ids(p, ids);
 
   if (rc == QTK_OK)
-    rc = pass_matrix(p, FORWARD_HIDDEN, p->e->arch->dims.hidden, &p->hidden);
+    rc = pass_matrix(p, ENGINE_HIDDEN, p->e->arch->dims.hidden, &p->hidden);
   if (rc == QTK_OK)
     rc = pass_tokens(p, ids);
   if (rc == QTK_OK)

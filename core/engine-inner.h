@@ -61,6 +61,29 @@ struct qtk_engine {
   int n_adapters;
 };
 
+/* Matrices of a session, the same from pass to pass. */
+enum engine_slot {
+  ENGINE_HIDDEN = 1, /* the stream: what the last block gave, until the next pass */
+  ENGINE_OTHER,
+  ENGINE_OUT,
+  ENGINE_STATS, /* of the final norm */
+  ENGINE_LOGITS,
+  ENGINE_LOSSES,
+  ENGINE_DHIDDEN,
+  ENGINE_DSTREAM,
+  ENGINE_DOTHER
+};
+
+/* Whether the base's blocks keep a tape: gradients reach their sites. */
+int qtk_engine_tapes(const struct qtk_engine *e, const struct qtk_session *s);
+
+/* ---- engine-loss ---- */
+
+/* As qtk_session_loss, and its gradient by the hidden states unless dhidden is NULL. */
+int qtk_engine_loss(struct qtk_session *s, const struct qtk_batch *batch,
+                    const struct qtk_tensor *hidden, const struct qtk_tensor *dhidden,
+                    float *tokens, double *sum, double *weight);
+
 /* ---- engine-weights ---- */
 
 /* Numbers of the model's tensors; vectors into backend memory. */

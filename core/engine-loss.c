@@ -5,8 +5,6 @@
 #include "core/engine-inner.h"
 #include "core/error.h"
 
-enum loss_slot { LOSS_LOGITS = 16, LOSS_VALUES };
-
 static const struct engine_weight *loss_head(const struct qtk_engine *e)
 {
   return e->head.tensor >= 0 ? &e->head : &e->embedding;
@@ -29,7 +27,8 @@ struct loss {
   struct qtk_tensor logits;               /* [QTK_LOGIT_CHUNK, vocabulary] */
   struct qtk_tensor values;               /* [QTK_LOGIT_CHUNK] */
   float host[QTK_LOGIT_CHUNK];
-  float *tokens; /* [batch->tokens], or NULL */
+  float *tokens;                    /* [batch->tokens], or NULL */
+  const struct qtk_tensor *dhidden; /* its gradient is wanted, or NULL */
   double sum, weight;
 };
 
@@ -42,12 +41,15 @@ static const struct engine_adapter *loss_objective(const struct qtk_engine *e)
   return NULL;
 }
 
-/* Weighted cross-entropy of tokens [t0, t0 + n). */
-static int loss_plain(struct loss *l, const struct qtk_tensor *logits, int64_t t0, int64_t n)
+/* Weighted cross-entropy of tokens [t0, t0 + n); logits turn into their gradient where it
+ * is wanted. */
+static int loss_plain(struct loss *l, struct qtk_tensor *logits, int64_t t0, int64_t n)
 {
   struct qtk_context *ctx = l->s->ctx;
   struct qtk_tensor values = qtk_vector(QTK_F32, l->values.data, n);
-  int rc = qtk_op_cross_entropy(ctx, logits, l->batch->targets + t0, &values, NULL, NULL);
+  int back = l->dhidden != NULL;
+  int rc = qtk_op_cross_entropy(ctx, logits, l->batch->targets + t0, &values,
+                                back ? l->batch->weights + t0 : NULL, back ? logits : NULL);
 
   if (rc == QTK_OK)
     rc = qtk_device_download(ctx, l->host, values.data, (size_t)n * sizeof(float));
@@ -61,11 +63,12 @@ static int loss_plain(struct loss *l, const struct qtk_tensor *logits, int64_t t
   return rc;
 }
 
-static int loss_adapter(struct loss *l, const struct qtk_tensor *logits, int64_t t0, int64_t n)
+static int loss_adapter(struct loss *l, struct qtk_tensor *logits, int64_t t0, int64_t n)
 {
   const struct engine_adapter *a = l->objective;
   double sum = 0.0, weight = 0.0;
-  int rc = a->ops->loss(l->s->ctx, a->h, l->batch, t0, n, logits, NULL, NULL, &sum, &weight);
+  int rc = a->ops->loss(l->s->ctx, a->h, l->batch, t0, n, logits, NULL,
+                        l->dhidden != NULL ? logits : NULL, &sum, &weight);
 
   l->sum += sum;
   l->weight += weight;
@@ -81,20 +84,30 @@ static int loss_scored(const struct loss *l, int64_t t0, int64_t n)
   return 0;
 }
 
+static int loss_skip(const struct loss *l, int64_t t0, int64_t n)
+{
+  for (int64_t i = 0; l->tokens != NULL && i < n; i++)
+    l->tokens[t0 + i] = 0.0f;
+  if (l->dhidden == NULL)
+    return QTK_OK;
+  struct qtk_tensor rows = qtk_rows_of(l->dhidden, t0, n);
+  return qtk_device_zero(l->s->ctx, rows.data, (size_t)(n * rows.stride) * sizeof(float));
+}
+
 static int loss_chunk(struct loss *l, const struct qtk_tensor *hidden, int64_t t0, int64_t n)
 {
-  struct qtk_tensor logits = qtk_rows_of(&l->logits, 0, n);
+  struct qtk_tensor logits = qtk_rows_of(&l->logits, 0, n), rows;
   int rc;
 
-  if (!loss_scored(l, t0, n)) {
-    for (int64_t i = 0; l->tokens != NULL && i < n; i++)
-      l->tokens[t0 + i] = 0.0f;
-    return QTK_OK;
-  }
+  if (!loss_scored(l, t0, n))
+    return loss_skip(l, t0, n);
   rc = qtk_engine_logits(l->s->engine, hidden, t0, &logits);
-  if (rc != QTK_OK)
+  if (rc == QTK_OK)
+    rc = l->objective != NULL ? loss_adapter(l, &logits, t0, n) : loss_plain(l, &logits, t0, n);
+  if (rc != QTK_OK || l->dhidden == NULL)
     return rc;
-  return l->objective != NULL ? loss_adapter(l, &logits, t0, n) : loss_plain(l, &logits, t0, n);
+  rows = qtk_rows_of(l->dhidden, t0, n);
+  return qtk_op_linear_dx(l->s->ctx, &logits, &loss_head(l->s->engine)->device, NULL, &rows, 0);
 }
 
 static int loss_check(const struct qtk_session *s, const struct qtk_batch *batch,
@@ -121,19 +134,24 @@ static int loss_teacher(const struct loss *l)
   return QTK_OK;
 }
 
-int qtk_session_loss(struct qtk_session *s, const struct qtk_batch *batch,
-                     const struct qtk_tensor *hidden, float *loss, double *sum, double *weight)
+int qtk_engine_loss(struct qtk_session *s, const struct qtk_batch *batch,
+                    const struct qtk_tensor *hidden, const struct qtk_tensor *dhidden,
+                    float *tokens, double *sum, double *weight)
 {
-  struct loss l = {.s = s, .batch = batch, .objective = loss_objective(s->engine), .tokens = loss};
+  struct loss l = {.s = s,
+                   .batch = batch,
+                   .objective = loss_objective(s->engine),
+                   .tokens = tokens,
+                   .dhidden = dhidden};
   int rc = loss_check(s, batch, hidden);
 
   if (rc == QTK_OK)
     rc = loss_teacher(&l);
   if (rc == QTK_OK)
-    rc = qtk_session_matrix(s, s->engine, LOSS_LOGITS, QTK_LOGIT_CHUNK,
+    rc = qtk_session_matrix(s, s->engine, ENGINE_LOGITS, QTK_LOGIT_CHUNK,
                             s->engine->arch->vocabulary, &l.logits);
   if (rc == QTK_OK)
-    rc = qtk_session_matrix(s, s->engine, LOSS_VALUES, 1, QTK_LOGIT_CHUNK, &l.values);
+    rc = qtk_session_matrix(s, s->engine, ENGINE_LOSSES, 1, QTK_LOGIT_CHUNK, &l.values);
   for (int64_t t = 0; rc == QTK_OK && t < batch->tokens; t += QTK_LOGIT_CHUNK) {
     int64_t n = batch->tokens - t < QTK_LOGIT_CHUNK ? batch->tokens - t : QTK_LOGIT_CHUNK;
     rc = loss_chunk(&l, hidden, t, n);
@@ -141,4 +159,10 @@ int qtk_session_loss(struct qtk_session *s, const struct qtk_batch *batch,
   *sum = l.sum;
   *weight = l.weight;
   return rc;
+}
+
+int qtk_session_loss(struct qtk_session *s, const struct qtk_batch *batch,
+                     const struct qtk_tensor *hidden, float *loss, double *sum, double *weight)
+{
+  return qtk_engine_loss(s, batch, hidden, NULL, loss, sum, weight);
 }

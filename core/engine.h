@@ -54,6 +54,15 @@ QTK_PUBLIC int qtk_session_loss(struct qtk_session *s, const struct qtk_batch *b
                                 const struct qtk_tensor *hidden, float *loss, double *sum,
                                 double *weight);
 
+/* Gradients for every parameter, zeroed, and known to the adapters. QTK_EPLUGIN if an
+ * adapter with sites has no backward. */
+QTK_PUBLIC int qtk_engine_train(struct qtk_engine *e);
+/* The loss of the session's last pass in training, and gradients of `scale` times its sum
+ * added to those of the parameters. */
+QTK_PUBLIC int qtk_session_backward(struct qtk_session *s, const struct qtk_batch *batch,
+                                    const struct qtk_tensor *hidden, double scale, double *sum,
+                                    double *weight);
+
 /* The tokens of a chunk of logits that the engine computes at once. */
 #define QTK_LOGIT_CHUNK 64
 
@@ -61,5 +70,8 @@ QTK_PUBLIC int qtk_session_loss(struct qtk_session *s, const struct qtk_batch *b
  * the last. */
 QTK_PUBLIC int qtk_engine_param(struct qtk_engine *e, int adapter, int i,
                                 struct qtk_param *param, struct qtk_tensor *value);
+/* Its gradient; data NULL before qtk_engine_train. */
+QTK_PUBLIC int qtk_engine_gradient(struct qtk_engine *e, int adapter, int i,
+                                   struct qtk_tensor *gradient);
 
 #endif

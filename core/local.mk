@@ -65,6 +65,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/digest.c %D%/digest.h \
 	%D%/engine.c %D%/engine.h \
 	%D%/engine-adapters.c \
+	%D%/engine-backward.c \
 	%D%/engine-forward.c \
 	%D%/engine-inner.h \
 	%D%/engine-loss.c \

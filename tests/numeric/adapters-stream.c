@@ -5,7 +5,8 @@
 
 /* ---- stream: hidden + alpha (sum of what was seen) ------------------------------------------------ */
 
-#define ALPHA 0.25f
+static float alpha = 0.25f;
+static double dalpha; /* gradient of the last pass backward */
 
 struct stream {
   int64_t hidden;
@@ -64,7 +65,16 @@ static int stream_mix(struct qtk_context *c, void *h, struct qtk_session *s,
   if (rc == QTK_OK && t->layers_seen != t->layers + 1)
     return qtk_error(QTK_EINTERNAL, "layers 0 .. %d were not seen in order", t->layers);
   t->layers_seen = 0;
-  return rc == QTK_OK ? qtk_op_axpy(c, ALPHA, &sum, hidden) : rc;
+  return rc == QTK_OK ? qtk_op_axpy(c, alpha, &sum, hidden) : rc;
+}
+
+static int stream_mix_backward(struct qtk_context *c, void *h, struct qtk_session *s,
+                               const struct qtk_tensor *dhidden)
+{
+  struct qtk_tensor sum;
+  int rc = stream_sum(c, h, s, &sum);
+
+  return rc == QTK_OK ? qtk_op_dot(c, dhidden, &sum, &dalpha) : rc;
 }
 
 static const struct qtk_adapter_ops stream = {.size = sizeof stream,
@@ -72,7 +82,8 @@ static const struct qtk_adapter_ops stream = {.size = sizeof stream,
                                               .attach = stream_attach,
                                               .detach = toy_detach,
                                               .stream = stream_see,
-                                              .mix = stream_mix};
+                                              .mix = stream_mix,
+                                              .mix_backward = stream_mix_backward};
 
 /* Copies of what is seen, in host memory, for doing it by hand. */
 static float *seen[8];
@@ -117,7 +128,7 @@ static float *stream_by_hand(void)
         size_t at = (size_t)(positions[p] * width + j);
         double x = (double)final[at];
         for (int64_t l = 0; l <= qtk_model_info(m.model)->layers; l++)
-          x += (double)ALPHA * (double)seen[l][at];
+          x += (double)alpha * (double)seen[l][at];
         sum += x * (double)w[v * width + j];
       }
       out[p * (size_t)m.vocabulary + (size_t)v] = (float)sum;
@@ -366,10 +377,67 @@ static void objective_all(void)
   free(tokens);
 }
 
+/* ---- the gradient of a mix ------------------------------------------------------------------------------ */
+
+static uint64_t mix_tape(void)
+{
+  for (int i = 0; i < ctx->arena.n_categories; i++)
+    if (strcmp(ctx->arena.categories[i].what, "tape") == 0)
+      return ctx->arena.categories[i].peak;
+  return 0;
+}
+
+static double mix_loss(struct test_model *m, struct qtk_session *s, const struct qtk_batch *batch,
+                       int back)
+{
+  int64_t length = (int64_t)n_ids;
+  struct qtk_tensor hidden;
+  double sum, weight;
+
+  (void)m;
+  test_must(qtk_session_forward(s, ids, &length, &hidden), "forward");
+  if (back)
+    test_must(qtk_session_backward(s, batch, &hidden, 0.5, &sum, &weight), "backward");
+  else
+    test_must(qtk_session_loss(s, batch, &hidden, NULL, &sum, &weight), "loss");
+  return sum;
+}
+
+/* Half of the loss's slope along alpha; the base keeps nothing for it. */
+static void mix_all(const char *name)
+{
+  const struct qtk_attached adapter = {"stream", &stream, NULL};
+  int32_t *targets = calloc(n_ids, sizeof *targets);
+  float *weights = calloc(n_ids, sizeof *weights);
+  struct qtk_batch batch = objective_batch(targets, weights);
+  char path[64];
+  struct qtk_session *s;
+
+  snprintf(path, sizeof path, "nano/%s", name);
+  struct test_model m = test_open(ctx, test_data(path), &adapter, 1);
+  test_must(qtk_session_new(m.engine, 1, 0, &s), "session");
+  qtk_session_train(s, 1, NULL);
+  mix_loss(&m, s, &batch, 1);
+  alpha = 0.26f;
+  double slope = mix_loss(&m, s, &batch, 0);
+  alpha = 0.24f;
+  slope = (slope - mix_loss(&m, s, &batch, 0)) / 0.02;
+  alpha = 0.25f;
+  tap_ok(fabs(dalpha / (0.5 * slope) - 1.0) < 1e-3 && mix_tape() == 0,
+         "%s: the gradient of a mix: %.5f, by differences %.5f; no tape", name, dalpha,
+         0.5 * slope);
+  qtk_session_free(s);
+  test_close(&m);
+  free(targets);
+  free(weights);
+}
+
 int main(void)
 {
   toy_begin();
   stream_all();
+  mix_all("llama");
+  mix_all("gptj");
   side_model("llama");
   side_model("gpt2");
   side_model("gptj");

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Toy adapters at the linears of a small model, against the same mathematics done by
  * hand: adding, rescaling, replacing, stacks of them, nothing at all. */
+#include "core/option.h"
+#include "core/toml.h"
 #include "toy.h"
 
 #define RANK 3
@@ -14,7 +16,7 @@ static float noise(uint64_t i)
 }
 
 /* Memory of replaced tensors, until the end of the test. */
-static void *keep_memory[256];
+static void *keep_memory[512];
 static int keep_n;
 
 static void *keep(size_t bytes)
@@ -51,7 +53,8 @@ static void replace_linears(struct qtk_model *model,
 struct toy {
   const struct qtk_site *sites;
   int n_sites;
-  struct qtk_tensor a[64], b[64]; /* of a site */
+  struct qtk_tensor a[64], b[64];   /* of a site */
+  struct qtk_tensor da[64], db[64]; /* their gradients */
 };
 
 static enum qtk_claim toy_claim(const void *options, const struct qtk_tensor_role *tensor)
@@ -78,8 +81,8 @@ static int toy_bind(void *h, int i, const struct qtk_tensor *value,
 {
   struct toy *t = h;
 
-  (void)gradient;
   *(i % 2 == 0 ? &t->a[i / 2] : &t->b[i / 2]) = *value;
+  *(i % 2 == 0 ? &t->da[i / 2] : &t->db[i / 2]) = *gradient;
   return QTK_OK;
 }
 
@@ -127,6 +130,14 @@ static int add_params(void *h, int i, struct qtk_param *p)
   return 1;
 }
 
+/* x aT, for backward. */
+static void add_keep(void *h, const struct qtk_site *site, struct qtk_keep_spec *spec)
+{
+  (void)h, (void)site;
+  spec->mask = QTK_KEEP_INPUT;
+  spec->bytes_per_token = RANK * sizeof(float);
+}
+
 static int add_forward(struct qtk_context *c, void *h, struct qtk_session *s,
                        const struct qtk_site *site, const struct qtk_inner *inner,
                        const struct qtk_tensor *x, struct qtk_tensor *y, struct qtk_keep *kept)
@@ -136,14 +147,34 @@ static int add_forward(struct qtk_context *c, void *h, struct qtk_session *s,
   void *memory;
   int rc = qtk_linear_forward(c, inner, NULL, x, y);
 
-  (void)kept;
   if (rc == QTK_OK)
     rc = qtk_session_memory(c, s, h, 0, RANK * sizeof(float), &memory);
   if (rc != QTK_OK)
     return rc;
-  low = qtk_matrix(QTK_F32, memory, qtk_session_tokens(s), RANK);
+  low = qtk_matrix(QTK_F32, kept != NULL ? kept->own : memory, qtk_session_tokens(s), RANK);
   rc = qtk_op_matmul(c, 0, 1, 1.0f, x, &t->a[site->index], 0.0f, &low);
   return rc == QTK_OK ? qtk_op_matmul(c, 0, 1, 1.0f, &low, &t->b[site->index], 1.0f, y) : rc;
+}
+
+static int add_backward(struct qtk_context *c, void *h, struct qtk_session *s,
+                        const struct qtk_site *site, const struct qtk_inner *inner,
+                        const struct qtk_keep *kept, const struct qtk_tensor *dy,
+                        struct qtk_tensor *dx)
+{
+  struct toy *t = h;
+  int i = site->index;
+  struct qtk_tensor low = qtk_matrix(QTK_F32, kept->own, qtk_session_tokens(s), RANK), dlow = low;
+  int rc = qtk_session_memory(c, s, h, 1, RANK * sizeof(float), &dlow.data);
+
+  if (rc == QTK_OK)
+    rc = qtk_op_matmul(c, 0, 0, 1.0f, dy, &t->b[i], 0.0f, &dlow);
+  if (rc == QTK_OK)
+    rc = qtk_op_matmul(c, 1, 0, 1.0f, dy, &low, 1.0f, &t->db[i]);
+  if (rc == QTK_OK)
+    rc = qtk_op_matmul(c, 1, 0, 1.0f, &dlow, &kept->input, 1.0f, &t->da[i]);
+  if (rc == QTK_OK)
+    rc = qtk_linear_backward(c, inner, NULL, dy, dx);
+  return rc == QTK_OK && dx != NULL ? qtk_op_matmul(c, 0, 0, 1.0f, &dlow, &t->a[i], 1.0f, dx) : rc;
 }
 
 static const struct qtk_adapter_ops add = {.size = sizeof add,
@@ -153,7 +184,9 @@ static const struct qtk_adapter_ops add = {.size = sizeof add,
                                            .params = add_params,
                                            .bind = toy_bind,
                                            .start = toy_start,
-                                           .forward = add_forward};
+                                           .keep = add_keep,
+                                           .forward = add_forward,
+                                           .backward = add_backward};
 
 /* Which site a linear is: they are claimed in the model's order. */
 static int add_site;
@@ -240,8 +273,8 @@ static int rescale_params(void *h, int i, struct qtk_param *p)
 static int rescale_bind(void *h, int i, const struct qtk_tensor *value,
                         const struct qtk_tensor *gradient)
 {
-  (void)gradient;
   ((struct toy *)h)->a[i] = *value;
+  ((struct toy *)h)->da[i] = *gradient;
   return QTK_OK;
 }
 
@@ -270,6 +303,25 @@ static int rescale_forward(struct qtk_context *c, void *h, struct qtk_session *s
   return qtk_linear_forward(c, inner, &((struct toy *)h)->a[site->index], x, y);
 }
 
+static void rescale_keep(void *h, const struct qtk_site *site, struct qtk_keep_spec *spec)
+{
+  (void)h, (void)site;
+  spec->mask = QTK_KEEP_INPUT;
+}
+
+static int rescale_backward(struct qtk_context *c, void *h, struct qtk_session *s,
+                            const struct qtk_site *site, const struct qtk_inner *inner,
+                            const struct qtk_keep *kept, const struct qtk_tensor *dy,
+                            struct qtk_tensor *dx)
+{
+  struct toy *t = h;
+  int rc = qtk_op_linear_dscale(c, dy, &kept->input, qtk_inner_weights(inner),
+                                &t->da[site->index]);
+
+  (void)s;
+  return rc == QTK_OK ? qtk_linear_backward(c, inner, &t->a[site->index], dy, dx) : rc;
+}
+
 static const struct qtk_adapter_ops rescale = {.size = sizeof rescale,
                                                .claim = toy_claim,
                                                .attach = toy_attach,
@@ -277,7 +329,9 @@ static const struct qtk_adapter_ops rescale = {.size = sizeof rescale,
                                                .params = rescale_params,
                                                .bind = rescale_bind,
                                                .start = rescale_start,
-                                               .forward = rescale_forward};
+                                               .keep = rescale_keep,
+                                               .forward = rescale_forward,
+                                               .backward = rescale_backward};
 
 /* Scales and minima of every group times its factor: so are the weights. */
 static void rescale_by_hand(const struct qtk_model_tensor *t, int i, float *w)
@@ -405,6 +459,222 @@ static void sites_all(void)
   sites_two_rescalers();
 }
 
+/* ---- services at a site ---------------------------------------------------------------------------- */
+
+/* What a site is told about its base: set by the test, looked at in attach. */
+static const float *service_rows;
+static const struct qtk_qtensor *service_want;
+
+static int service_attach(struct qtk_context *c, const void *options,
+                          const struct qtk_model_info *model, const struct qtk_site *sites,
+                          int n_sites, void **h)
+{
+  const struct qtk_site *site = &sites[0];
+  size_t bytes = qtk_qtensor_block_bytes(&site->base->layout);
+  void *block = calloc(1, bytes);
+  float *w = malloc((size_t)(site->rows * site->cols) * sizeof *w);
+  struct qtk_qtensor again = qtk_qtensor_over(&site->base->layout, block);
+
+  (void)options, (void)model, (void)n_sites;
+  *h = calloc(1, 1);
+  memcpy(w, service_rows, (size_t)(site->rows * site->cols) * sizeof *w);
+  int rc = qtk_requantize(c, site, w, &again);
+  tap_ok(rc == QTK_OK && memcmp(block, service_want->codes, bytes) == 0,
+         "rounded again: the same bytes%s%s", rc ? ": " : "", rc ? qtk_error_message() : "");
+  rc = qtk_source_rows(c, site, 0, 1, w);
+  tap_ok(rc == QTK_EJOB, "no source: %s", qtk_error_message());
+  free(block);
+  free(w);
+  return QTK_OK;
+}
+
+/* Asks for the source's rows while it runs, when there is one. */
+static int service_forward(struct qtk_context *c, void *h, struct qtk_session *s,
+                           const struct qtk_site *site, const struct qtk_inner *inner,
+                           const struct qtk_tensor *x, struct qtk_tensor *y,
+                           struct qtk_keep *kept)
+{
+  float *w = malloc((size_t)(site->rows * site->cols) * sizeof *w);
+  int rc = qtk_source_rows(c, site, 0, site->rows, w);
+
+  (void)h, (void)s, (void)kept;
+  if (rc == QTK_OK && site->index == 0 &&
+      memcmp(w, service_rows, (size_t)(site->rows * site->cols) * sizeof *w) != 0)
+    rc = qtk_error(QTK_EINTERNAL, "other rows");
+  free(w);
+  return rc == QTK_OK ? qtk_linear_forward(c, inner, NULL, x, y) : rc;
+}
+
+/* The first linear rounded by a plugin, as a stage would. */
+static void service_round(struct qtk_model *model, int i, float *w, struct qtk_qtensor *out)
+{
+  static const char text[] = "bits = 4\ngroup = 16\n";
+  const struct qtk_model_tensor *t = qtk_model_tensor(model, i);
+  struct qtk_linear linear = {t->name, t->role, t->layer, t->rows, t->cols, 0};
+  struct qtk_quantize_result result = {0};
+  const struct qtk_loaded *plugin;
+  struct qtk_toml *toml;
+  struct qtk_options *options;
+  struct qtk_qlayout layout = {.rows = t->rows, .cols = t->cols};
+
+  test_must(qtk_registry_get(QTK_QUANTIZER, "rtn", &plugin), "rtn");
+  test_must(qtk_toml_parse(text, strlen(text), "text", &toml), "options");
+  test_must(qtk_options_parse(plugin->plugin.options, plugin->plugin.options_size, toml, NULL,
+                              &options),
+            "options");
+  test_must(plugin->ops.quantizer.describe(options->values, &linear, &layout), "describe");
+  test_must(qtk_qlayout_init(&layout), "layout");
+  *out = qtk_qtensor_over(&layout, keep(qtk_qtensor_block_bytes(&layout)));
+  test_must(plugin->ops.quantizer.quantize(ctx, options->values, &linear, w, NULL, out, &result),
+            "quantize");
+  test_must(qtk_model_replace(model, i, out, "rtn", text), "replace");
+  qtk_options_free(options);
+  qtk_toml_free(toml);
+}
+
+static void service_all(void)
+{
+  struct qtk_adapter_ops ops = identity;
+  const struct qtk_attached adapter = {"service", &ops, NULL};
+  struct test_model m = {.ctx = ctx};
+  struct qtk_model *source;
+  struct qtk_session *s;
+  struct qtk_tensor hidden;
+  struct qtk_qtensor rounded;
+  int64_t length = 4;
+  int i = 0;
+
+  ops.attach = service_attach;
+  ops.forward = service_forward;
+  test_must(qtk_model_open(ctx, folder, &m.model), folder);
+  test_must(qtk_model_open(ctx, folder, &source), folder);
+  while (!qtk_model_tensor(m.model, i)->linear)
+    i++;
+  const struct qtk_model_tensor *t = qtk_model_tensor(m.model, i);
+  float *rows = malloc((size_t)(t->rows * t->cols) * sizeof *rows);
+  float *w = malloc((size_t)(t->rows * t->cols) * sizeof *w);
+  test_must(qtk_model_read(source, i, 0, t->rows, rows, t->cols), t->name);
+  memcpy(w, rows, (size_t)(t->rows * t->cols) * sizeof *w);
+  service_round(m.model, i, w, &rounded);
+  service_rows = rows;
+  service_want = &rounded;
+  test_must(qtk_engine_open(ctx, m.model, &adapter, 1, &m.engine), "engine");
+  qtk_engine_source(m.engine, source);
+  test_must(qtk_session_new(m.engine, 1, 0, &s), "session");
+  int rc = qtk_session_forward(s, ids, &length, &hidden);
+  tap_ok(rc == QTK_OK, "the source's rows%s%s", rc ? ": " : "", rc ? qtk_error_message() : "");
+  qtk_session_free(s);
+  test_close(&m);
+  qtk_model_close(source);
+  free(rows);
+  free(w);
+}
+
+/* ---- gradients ---------------------------------------------------------------------------------- */
+
+/* A pass over the first tokens, with every second one scored. */
+struct slope {
+  struct test_model m;
+  struct qtk_session *s;
+  int32_t targets[48];
+  float weights[48];
+  struct qtk_batch batch;
+  struct qtk_tensor hidden;
+};
+
+static void slope_open(struct slope *g, const char *path, const struct qtk_attached *adapters,
+                       int n)
+{
+  const uint64_t number = 7;
+
+  g->m = (struct test_model){.ctx = ctx};
+  test_must(qtk_model_open(ctx, path, &g->m.model), path);
+  quantize_change(g->m.model);
+  test_must(qtk_engine_open(ctx, g->m.model, adapters, n, &g->m.engine), "engine");
+  test_must(qtk_engine_train(g->m.engine), "gradients");
+  test_must(qtk_session_new(g->m.engine, 1, 0, &g->s), "session");
+  qtk_session_train(g->s, 1, &number);
+  for (int i = 0; i < 48; i++) {
+    g->targets[i] = i % 2 == 0 ? ids[i + 1] : -1;
+    g->weights[i] = i % 2 == 0 ? 0.5f + 0.01f * (float)i : 0.0f;
+  }
+  g->batch = (struct qtk_batch){
+      .tokens = 48, .ids = ids, .targets = g->targets, .weights = g->weights};
+}
+
+static double slope_loss(struct slope *g)
+{
+  const int64_t length = 48;
+  double sum, weight;
+
+  test_must(qtk_session_forward(g->s, ids, &length, &g->hidden), "forward");
+  test_must(qtk_session_loss(g->s, &g->batch, &g->hidden, NULL, &sum, &weight), "loss");
+  return sum;
+}
+
+/* The loss with every parameter of an adapter moved by `by` along the gradient's signs. */
+static double slope_moved(struct slope *g, int adapter, double by)
+{
+  struct qtk_param param;
+  struct qtk_tensor value, gradient;
+  double loss = 0.0;
+
+  for (int turn = 0; turn < 2; turn++) {
+    for (int i = 0; qtk_engine_param(g->m.engine, adapter, i, &param, &value); i++) {
+      qtk_engine_gradient(g->m.engine, adapter, i, &gradient);
+      for (int64_t k = 0; k < value.shape[0] * value.shape[1]; k++) {
+        float step = (float)(turn == 0 ? by : -by);
+        ((float *)value.data)[k] += ((float *)gradient.data)[k] < 0.0f ? -step : step;
+      }
+    }
+    if (turn == 0)
+      loss = slope_loss(g);
+  }
+  return loss;
+}
+
+/* h: far above the loss's rounding, far below where it bends. */
+static void slope_check(struct slope *g, const char *what, int adapter, double h)
+{
+  struct qtk_param param;
+  struct qtk_tensor value, gradient;
+  double said = 0.0, found;
+
+  for (int i = 0; qtk_engine_param(g->m.engine, adapter, i, &param, &value); i++) {
+    qtk_engine_gradient(g->m.engine, adapter, i, &gradient);
+    for (int64_t k = 0; k < value.shape[0] * value.shape[1]; k++)
+      said += fabs((double)((float *)gradient.data)[k]);
+  }
+  found = (8.0 * (slope_moved(g, adapter, h) - slope_moved(g, adapter, -h)) -
+           (slope_moved(g, adapter, 2 * h) - slope_moved(g, adapter, -2 * h))) /
+          (12.0 * h);
+  tap_ok(said > 0.0 && fabs(found / said - 1.0) < 2e-3,
+         "%s: gradient %.5f, by differences %.5f", what, said, found);
+}
+
+static const char *const families[] = {"llama",   "mistral", "qwen2", "gpt2",
+                                       "gpt_neo", "gptj",    "opt",   "opt_postln"};
+
+static void slope_model(const char *name)
+{
+  const struct qtk_attached both[] = {{"rescale", &rescale, NULL}, {"add", &add, NULL}};
+  char path[64], what[96];
+  double sum, weight;
+  struct slope g;
+
+  snprintf(path, sizeof path, "nano/%s", name);
+  slope_open(&g, test_data(path), both, 2);
+  double loss = slope_loss(&g);
+  test_must(qtk_session_backward(g.s, &g.batch, &g.hidden, 1.0, &sum, &weight), "backward");
+  tap_ok(loss == sum && weight > 0.0, "%s: the loss is the same with gradients", name);
+  snprintf(what, sizeof what, "%s, scales", name);
+  slope_check(&g, what, 0, 1e-5);
+  snprintf(what, sizeof what, "%s, low rank", name);
+  slope_check(&g, what, 1, 1e-3);
+  qtk_session_free(g.s);
+  test_close(&g.m);
+}
+
 /* ---- what is refused ------------------------------------------------------------------------------------ */
 
 static enum qtk_claim refuse_claim(const void *options, const struct qtk_tensor_role *tensor)
@@ -433,6 +703,9 @@ int main(void)
   toy_begin();
   sites_all();
   refuse_head();
+  service_all();
+  for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+    slope_model(families[i]);
   for (int i = 0; i < keep_n; i++)
     free(keep_memory[i]);
   toy_end();
