@@ -633,18 +633,20 @@ static double slope_moved(struct slope *g, int adapter, double by)
   return loss;
 }
 
-/* h: far above the loss's rounding, far below where it bends. */
-static void slope_check(struct slope *g, const char *what, int adapter, double h)
+/* The step moves the loss by about 0.01, a thousand times its rounding, and activations by so
+ * little that few of them cross the corner of a ReLU. */
+static void slope_check(struct slope *g, const char *what, int adapter)
 {
   struct qtk_param param;
   struct qtk_tensor value, gradient;
-  double said = 0.0, found;
+  double said = 0.0, found, h;
 
   for (int i = 0; qtk_engine_param(g->m.engine, adapter, i, &param, &value); i++) {
     qtk_engine_gradient(g->m.engine, adapter, i, &gradient);
     for (int64_t k = 0; k < value.shape[0] * value.shape[1]; k++)
       said += fabs((double)((float *)gradient.data)[k]);
   }
+  h = fmin(0.012 / said, 1e-3);
   found = (8.0 * (slope_moved(g, adapter, h) - slope_moved(g, adapter, -h)) -
            (slope_moved(g, adapter, 2 * h) - slope_moved(g, adapter, -2 * h))) /
           (12.0 * h);
@@ -668,9 +670,9 @@ static void slope_model(const char *name)
   test_must(qtk_session_backward(g.s, &g.batch, &g.hidden, 1.0, &sum, &weight), "backward");
   tap_ok(loss == sum && weight > 0.0, "%s: the loss is the same with gradients", name);
   snprintf(what, sizeof what, "%s, scales", name);
-  slope_check(&g, what, 0, 1e-5);
+  slope_check(&g, what, 0);
   snprintf(what, sizeof what, "%s, low rank", name);
-  slope_check(&g, what, 1, 1e-3);
+  slope_check(&g, what, 1);
   qtk_session_free(g.s);
   test_close(&g.m);
 }
