@@ -12,19 +12,36 @@
 
 /* ---- protocols -------------------------------------------------------------------------- */
 
-static const struct {
-  const char *name;
-  int64_t context;
-} protocols[] = {
-    [QTK_PROTOCOL_PAPER] = {"paper", 2048},
-    [QTK_PROTOCOL_SECOND_HALF] = {"llama.cpp", 512},
+static const char *const protocol_names[] = {
+  [QTK_PROTOCOL_PAPER] = "paper", [QTK_PROTOCOL_SECOND_HALF] = "llama.cpp",
+  [QTK_PROTOCOL_PTB] = "ptb",     [QTK_PROTOCOL_PTB_NEW] = "ptb-new",
+  [QTK_PROTOCOL_C4] = "c4",       [QTK_PROTOCOL_C4_NEW] = "c4-new",
+  [QTK_PROTOCOL_C4_NEW + 1] = NULL,
 };
 
-#define PROTOCOLS ((int)(sizeof protocols / sizeof *protocols))
+static const struct {
+  int64_t context, windows;
+  struct qtk_text_recipe recipe;
+  int crops;
+} protocols[] = {
+  [QTK_PROTOCOL_PAPER] = {.context = 2048},
+  [QTK_PROTOCOL_SECOND_HALF] = {.context = 512},
+  [QTK_PROTOCOL_PTB] = {.context = 2048, .recipe = {QTK_ROWS_LINES, "\n\n", 0, 0, 0}},
+  [QTK_PROTOCOL_PTB_NEW] = {.context = 2048, .recipe = {QTK_ROWS_LINES, " ", 0, 0, 0}},
+  [QTK_PROTOCOL_C4] = {.context = 2048, .windows = 256, .crops = 1,
+                       .recipe = {QTK_ROWS_DOCUMENTS, NULL, 0, 0, 0}},
+  [QTK_PROTOCOL_C4_NEW] = {.context = 2048, .windows = 256,
+                           .recipe = {QTK_ROWS_DOCUMENTS, " ", 1100, 0, 0}},
+};
+
+const char *const *qtk_protocol_names(void)
+{
+  return protocol_names;
+}
 
 const char *qtk_protocol_name(enum qtk_protocol protocol)
 {
-  return protocols[protocol].name;
+  return protocol_names[protocol];
 }
 
 int64_t qtk_protocol_context(enum qtk_protocol protocol)
@@ -32,21 +49,37 @@ int64_t qtk_protocol_context(enum qtk_protocol protocol)
   return protocols[protocol].context;
 }
 
+int64_t qtk_protocol_windows(enum qtk_protocol protocol)
+{
+  return protocols[protocol].windows;
+}
+
+struct qtk_text_recipe qtk_protocol_recipe(enum qtk_protocol protocol, int64_t context,
+                                           int64_t windows)
+{
+  struct qtk_text_recipe recipe = protocols[protocol].recipe;
+  if (protocols[protocol].crops) {
+    recipe.crops = windows;
+    recipe.length = context;
+  }
+  return recipe;
+}
+
 int qtk_protocol_find(const char *name, enum qtk_protocol *protocol)
 {
-  for (int i = 0; i < PROTOCOLS; i++) {
-    if (strcmp(name, protocols[i].name) == 0) {
+  for (int i = 0; protocol_names[i] != NULL; i++) {
+    if (strcmp(name, protocol_names[i]) == 0) {
       *protocol = (enum qtk_protocol)i;
       return QTK_OK;
     }
   }
-  return qtk_error(QTK_EJOB, "protocol \"%s\": known are \"paper\" and \"llama.cpp\"", name);
+  return qtk_error(QTK_EJOB, "protocol \"%s\" is not known", name);
 }
 
 /* The first row of a window whose prediction is scored; the last one never is. */
 static int64_t protocol_first_row(enum qtk_protocol protocol, int64_t context)
 {
-  return protocol == QTK_PROTOCOL_PAPER ? 0 : context / 2;
+  return protocol == QTK_PROTOCOL_SECOND_HALF ? context / 2 : 0;
 }
 
 /* ---- a window ----------------------------------------------------------------------------- */
@@ -140,7 +173,7 @@ static void perplexity_close(struct perplexity_run *r, struct qtk_context *ctx)
 
 static void perplexity_finish(const struct perplexity_run *r, struct qtk_perplexity *p)
 {
-  int by_window = p->protocol == QTK_PROTOCOL_PAPER && p->windows > 1;
+  int by_window = p->protocol != QTK_PROTOCOL_SECOND_HALF && p->windows > 1;
   const struct perplexity_sums *s = by_window ? &r->windows : &r->tokens;
   p->tokens = r->tokens.n;
   p->mean_loss = r->windows.sum / (double)p->windows;

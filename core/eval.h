@@ -3,7 +3,7 @@
  * from another model's.
  *
  * A text is cut into windows of `context` tokens, side by side from its start; what
- * remains is dropped. Each window stands alone. Two protocols:
+ * remains is dropped. Each window stands alone. Protocols:
  *
  *   paper      (context 2048) All context - 1 targets of a window are scored. The value
  *              is exp (mean over windows of the mean loss in the window). What the
@@ -11,6 +11,9 @@
  *   llama.cpp  (context 512) Targets context / 2 + 1 .. context - 1 of a window are scored
  *              (257 .. 511: 255 of 512), all with the same weight. Where the tokenizer
  *              puts a token before texts, it takes the place of each window's first.
+ *   ptb, ptb-new, c4, c4-new
+ *              As `paper`, over texts that are made of the file in a way of their own:
+ *              qtk_protocol_recipe. c4 and c4-new take 256 windows unless told.
  *
  * The standard error is that of the mean loss, times the value (the first-order error
  * of an exponential). In `paper` the mean is one of windows, and so is its error:
@@ -25,12 +28,31 @@
 #include "core/engine.h"
 #include "core/text.h"
 
-enum qtk_protocol { QTK_PROTOCOL_PAPER, QTK_PROTOCOL_SECOND_HALF };
+enum qtk_protocol {
+  QTK_PROTOCOL_PAPER,
+  QTK_PROTOCOL_SECOND_HALF,
+  QTK_PROTOCOL_PTB,
+  QTK_PROTOCOL_PTB_NEW,
+  QTK_PROTOCOL_C4,
+  QTK_PROTOCOL_C4_NEW
+};
 
-/* "paper", "llama.cpp". QTK_EJOB for any other name. */
+/* "paper", "llama.cpp", ... QTK_EJOB for any other name. */
 QTK_PUBLIC const char *qtk_protocol_name(enum qtk_protocol protocol);
 QTK_PUBLIC int qtk_protocol_find(const char *name, enum qtk_protocol *protocol);
+QTK_PUBLIC const char *const *qtk_protocol_names(void);              /* all, ended by NULL */
 QTK_PUBLIC int64_t qtk_protocol_context(enum qtk_protocol protocol); /* default */
+QTK_PUBLIC int64_t qtk_protocol_windows(enum qtk_protocol protocol); /* default; 0: all */
+/* How a file becomes the text of a protocol, for windows of `context` tokens:
+ *
+ *   paper, llama.cpp  the file as it is; documents joined by a blank line
+ *   ptb               lines joined by two newlines (of the validation split of the Penn
+ *                     Treebank)
+ *   ptb-new           lines joined by a space (of its test split)
+ *   c4                `windows` crops at random places of random documents
+ *   c4-new            the first 1100 documents joined by a space */
+QTK_PUBLIC struct qtk_text_recipe qtk_protocol_recipe(enum qtk_protocol protocol, int64_t context,
+                                                      int64_t windows);
 
 /* A model ready to run. */
 struct qtk_eval_model {

@@ -87,12 +87,10 @@ static int job_need(const struct qtk_toml *table, const char *key, const struct 
 static int job_read_protocol(const struct qtk_toml *table, const char **protocol)
 {
   enum qtk_protocol found;
-  const char *names[] = {qtk_protocol_name(QTK_PROTOCOL_PAPER),
-                         qtk_protocol_name(QTK_PROTOCOL_SECOND_HALF), NULL};
-  *protocol = names[0];
+  *protocol = qtk_protocol_name(QTK_PROTOCOL_PAPER);
   int rc = qtk_toml_get_text(table, "protocol", protocol);
   if (rc == QTK_OK && qtk_protocol_find(*protocol, &found) != QTK_OK)
-    return job_unknown(qtk_toml_get(table, "protocol"), "protocol", names);
+    return job_unknown(qtk_toml_get(table, "protocol"), "protocol", qtk_protocol_names());
   return rc;
 }
 

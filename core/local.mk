@@ -136,6 +136,8 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/str.c %D%/str.h \
 	%D%/tensor.c %D%/tensor.h \
 	%D%/text.c %D%/text.h \
+	%D%/text-crops.c %D%/text-crops.h \
+	%D%/text-rows.c %D%/text-rows.h \
 	%D%/thread.c %D%/thread.h \
 	%D%/tokenizer.c %D%/tokenizer.h \
 	%D%/tokenizer/added.c %D%/tokenizer/added.h \

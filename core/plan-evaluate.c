@@ -8,15 +8,27 @@
 #include "core/plan-stage.h"
 
 /* Windows as long as the protocol says, or as the model allows. */
-static int64_t evaluate_context(const struct qtk_plan *plan, const struct qtk_job_text *text)
+static int64_t evaluate_context(const struct qtk_plan *plan, const struct qtk_job_text *text,
+                                enum qtk_protocol protocol)
 {
-  enum qtk_protocol protocol = QTK_PROTOCOL_PAPER;
   int64_t most = qtk_model_info(plan->model)->context;
-  qtk_protocol_find(text->protocol, &protocol);
   int64_t usual = qtk_protocol_context(protocol);
   if (text->context > 0)
     return text->context;
   return most > 0 && most < usual ? most : usual;
+}
+
+/* A protocol of lines on lines of JSON, by the file's name; the other mistake shows when the
+ * documents are read. */
+static int evaluate_rows(const struct qtk_job_text *job, enum qtk_protocol protocol)
+{
+  if (qtk_protocol_recipe(protocol, 0, 0).rows != QTK_ROWS_LINES ||
+      !(qtk_path_ends(job->data, ".jsonl") || qtk_path_ends(job->data, ".ndjson")))
+    return QTK_OK;
+  return qtk_toml_error(qtk_toml_get(job->node, "protocol"),
+                        "protocol = \"%s\": it wants a file of plain lines, not lines of JSON "
+                        "as in %s",
+                        job->protocol, qtk_path_base(job->data));
 }
 
 static int evaluate_text(const struct qtk_plan *plan, const struct qtk_job_text *job,
@@ -25,8 +37,11 @@ static int evaluate_text(const struct qtk_plan *plan, const struct qtk_job_text 
   if (job->node == NULL)
     return QTK_OK;
   int64_t most = qtk_model_info(plan->model)->context;
-  *text = (struct qtk_plan_text){1, job->data, job->protocol, evaluate_context(plan, job),
-                                 job->windows};
+  enum qtk_protocol protocol = QTK_PROTOCOL_PAPER;
+  qtk_protocol_find(job->protocol, &protocol);
+  *text = (struct qtk_plan_text){1, job->data, job->protocol,
+                                 evaluate_context(plan, job, protocol),
+                                 job->windows ? job->windows : qtk_protocol_windows(protocol)};
   if (text->context < 2)
     return qtk_toml_error(qtk_toml_get(job->node, "context"),
                           "context = %lld: 2 and more are allowed", (long long)text->context);
@@ -37,7 +52,7 @@ static int evaluate_text(const struct qtk_plan *plan, const struct qtk_job_text 
   if (!qtk_path_exists(text->data))
     return qtk_error(QTK_EINPUT, "%s: no such file (data of a stage in %s)", text->data,
                      plan->job->file);
-  return QTK_OK;
+  return evaluate_rows(job, protocol);
 }
 
 int qtk_plan_evaluate(struct qtk_plan *plan, struct qtk_plan_stage *stage)

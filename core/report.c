@@ -153,14 +153,15 @@ int qtk_report_end_stage(json_t *stage, double seconds, uint64_t peak_bytes)
 int qtk_report_perplexity(json_t *stage, const char *protocol, const struct qtk_perplexity *p,
                           const struct qtk_text *text)
 {
-  return report_put(stage, "perplexity",
-                    json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "value",
-                              qtk_json_real(p->value), "standard_error",
-                              qtk_json_real(p->standard_error), "protocol", report_text(protocol),
-                              "context", (json_int_t)p->context, "windows", (json_int_t)p->windows,
-                              "tokens", (json_int_t)p->tokens, "data", report_text(text->name),
-                              "data_sha256", report_text(text->sha256), "nll_per_window",
-                              report_reals(p->nll_per_window, p->windows)));
+  const char *join = qtk_protocol_recipe(p->protocol, p->context, p->windows).join;
+  json_t *object = json_pack(
+      "{s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:o}", "value", qtk_json_real(p->value),
+      "standard_error", qtk_json_real(p->standard_error), "protocol", report_text(protocol),
+      "context", (json_int_t)p->context, "windows", (json_int_t)p->windows, "tokens",
+      (json_int_t)p->tokens, "data", report_text(text->name), "data_sha256",
+      report_text(text->sha256), "rows", (json_int_t)text->documents, "join", report_text(join),
+      "nll_per_window", report_reals(p->nll_per_window, p->windows));
+  return report_put(stage, "perplexity", object);
 }
 
 int qtk_report_divergence(json_t *stage, const struct qtk_divergence *d,

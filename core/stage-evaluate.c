@@ -44,9 +44,14 @@ static void evaluation_end(struct evaluation *e)
 
 static int evaluation_read(struct evaluation *e, const struct qtk_plan_text *plan)
 {
+  enum qtk_protocol protocol;
+  int rc = qtk_protocol_find(plan->protocol, &protocol);
+  if (rc != QTK_OK)
+    return rc;
+  struct qtk_text_recipe recipe = qtk_protocol_recipe(protocol, plan->context, plan->windows);
   qtk_text_free(e->work->ctx, &e->text);
   e->text = (struct qtk_text){0};
-  return qtk_text_read(e->work->ctx, plan->data, e->work->tokenizer, &e->text);
+  return qtk_text_read_as(e->work->ctx, plan->data, e->work->tokenizer, &recipe, &e->text);
 }
 
 /* ---- measures --------------------------------------------------------------------- */

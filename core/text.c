@@ -8,8 +8,8 @@
 #include "core/context.h"
 #include "core/digest.h"
 #include "core/fs.h"
-#include "core/json.h"
 #include "core/mem.h"
+#include "core/text-crops.h"
 
 /* For random places: any number that no other user of random numbers has. */
 #define TEXT_SITE UINT64_C(0x7465787473616d70)
@@ -21,71 +21,70 @@ static int text_is_lines(const char *path)
   return qtk_path_ends(path, ".jsonl") || qtk_path_ends(path, ".ndjson");
 }
 
-static int text_is_blank(const char *line, size_t n)
+/* What is to be done by a file's name where the recipe leaves it open. */
+static struct qtk_text_recipe text_recipe(const char *path, const struct qtk_text_recipe *recipe)
 {
-  size_t i = 0;
-  while (i < n && (line[i] == ' ' || line[i] == '\t' || line[i] == '\r'))
-    i++;
-  return i == n;
+  struct qtk_text_recipe r = {0};
+  if (recipe != NULL)
+    r = *recipe;
+  if (r.rows == QTK_ROWS_FILE && text_is_lines(path)) {
+    r.rows = QTK_ROWS_DOCUMENTS;
+    r.join = "\n\n";
+  }
+  return r;
 }
 
-static int text_add_document(const char *line, size_t n, const char *place, struct qtk_text *text,
-                             struct qtk_str *out)
+static int text_join(struct text_rows *rows, const struct qtk_text_recipe *recipe,
+                     struct qtk_text *text, struct qtk_str *out)
 {
-  json_t *root = NULL;
-  int rc = qtk_json_parse(line, n, place, &root);
-  if (rc != QTK_OK)
-    return rc;
-  const json_t *value = json_object_get(root, "text");
-  if (!json_is_string(value))
-    rc = qtk_error(QTK_EINPUT, "%s: \"text\" is missing or no text", place);
-  if (rc == QTK_OK && text->documents++ > 0)
-    rc = qtk_str_add(out, "\n\n");
-  if (rc == QTK_OK)
-    rc = qtk_str_add_bytes(out, json_string_value(value), json_string_length(value));
-  json_decref(root);
-  return rc;
-}
-
-static int text_join_lines(const char *path, const char *data, size_t size, struct qtk_text *text,
-                           struct qtk_str *out)
-{
-  int rc = qtk_str_add(out, "");
-  size_t line = 0;
-  for (size_t at = 0; at < size && rc == QTK_OK;) {
-    const char *end = memchr(data + at, '\n', size - at);
-    size_t n = end != NULL ? (size_t)(end - data) - at : size - at;
-    line++;
-    if (!text_is_blank(data + at, n)) {
-      char *place = qtk_str_format("%s, line %zu", path, line);
-      rc = place != NULL ? text_add_document(data + at, n, place, text, out) : QTK_ENOMEM;
-      free(place);
-    }
-    at += n + 1;
+  int more, rc = qtk_str_add(out, "");
+  while (rc == QTK_OK && (recipe->most == 0 || text->documents < recipe->most)) {
+    rc = qtk_text_row(rows, &more);
+    if (rc != QTK_OK || !more)
+      break;
+    if (text->documents++ > 0)
+      rc = qtk_str_add(out, recipe->join);
+    if (rc == QTK_OK)
+      rc = qtk_str_add_bytes(out, rows->row.data ? rows->row.data : "", rows->row.length);
   }
   return rc;
 }
 
 /* ---- reading ---------------------------------------------------------------------------- */
 
-static int text_tokenize(const char *path, const struct qtk_map *map,
-                         const struct qtk_tokenizer *tokenizer, struct qtk_text *text)
+static int text_whole(const struct qtk_map *map, const struct qtk_tokenizer *tokenizer,
+                      struct qtk_text *text)
+{
+  text->documents = 1;
+  text->bytes = map->size;
+  return qtk_tokenizer_encode(tokenizer, (const char *)map->data, map->size, 1, &text->ids);
+}
+
+static int text_joined(struct text_rows *rows, const struct qtk_tokenizer *tokenizer,
+                       const struct qtk_text_recipe *recipe, struct qtk_text *text)
 {
   struct qtk_str joined = {0};
-  const char *data = (const char *)map->data;
-  size_t size = map->size;
-  int rc = QTK_OK;
-  text->documents = 1;
-  if (text_is_lines(path)) {
-    text->documents = 0;
-    rc = text_join_lines(path, data, size, text, &joined);
-    data = joined.data;
-    size = joined.length;
-  }
-  text->bytes = size;
+  int rc = text_join(rows, recipe, text, &joined);
+  text->bytes = joined.length;
   if (rc == QTK_OK)
-    rc = qtk_tokenizer_encode(tokenizer, data, size, 1, &text->ids);
+    rc = qtk_tokenizer_encode(tokenizer, joined.data, joined.length, 1, &text->ids);
   qtk_str_free(&joined);
+  return rc;
+}
+
+static int text_tokenize(struct qtk_context *ctx, const char *path, const struct qtk_map *map,
+                         const struct qtk_tokenizer *tokenizer,
+                         const struct qtk_text_recipe *recipe, struct qtk_text *text)
+{
+  struct text_rows rows = {path, recipe->rows, (const char *)map->data, map->size, 0, 0, {0}};
+  int rc;
+  if (recipe->rows == QTK_ROWS_FILE)
+    rc = text_whole(map, tokenizer, text);
+  else if (recipe->crops > 0)
+    rc = qtk_text_crops(ctx, &rows, tokenizer, recipe, text);
+  else
+    rc = text_joined(&rows, tokenizer, recipe, text);
+  qtk_str_free(&rows.row);
   return rc == QTK_OK ? rc : qtk_error_at(rc, "%s", path);
 }
 
@@ -101,6 +100,14 @@ static int text_describe(const char *path, const struct qtk_map *map, struct qtk
 int qtk_text_read(struct qtk_context *ctx, const char *path, const struct qtk_tokenizer *tokenizer,
                   struct qtk_text *text)
 {
+  return qtk_text_read_as(ctx, path, tokenizer, NULL, text);
+}
+
+int qtk_text_read_as(struct qtk_context *ctx, const char *path,
+                     const struct qtk_tokenizer *tokenizer, const struct qtk_text_recipe *recipe,
+                     struct qtk_text *text)
+{
+  struct qtk_text_recipe how = text_recipe(path, recipe);
   struct qtk_map map = {0};
   *text = (struct qtk_text){.first = qtk_tokenizer_first(tokenizer)};
   int rc = qtk_map_open(path, &map);
@@ -114,7 +121,7 @@ int qtk_text_read(struct qtk_context *ctx, const char *path, const struct qtk_to
   if (rc == QTK_OK) {
     rc = text_describe(path, &map, text);
     if (rc == QTK_OK)
-      rc = text_tokenize(path, &map, tokenizer, text);
+      rc = text_tokenize(ctx, path, &map, tokenizer, &how, text);
     qtk_arena_release(&ctx->arena, map.size, "text");
   }
   qtk_map_close(&map);

@@ -17,15 +17,37 @@ struct qtk_text {
   char *name;         /* of the file, without its folders */
   char sha256[65];    /* of the file, hex */
   uint64_t bytes;     /* of the text */
-  int64_t documents;  /* 1 unless lines of JSON */
+  int64_t documents;  /* rows that were read: 1 of a plain text */
   struct qtk_ids ids; /* with what the tokenizer puts around a text, once */
   int32_t first;      /* what it puts before every text (BOS), or -1 */
+};
+
+/* What the rows of a file are. */
+enum qtk_rows {
+  QTK_ROWS_FILE,     /* the file is one text, or documents by its name: see above */
+  QTK_ROWS_LINES,    /* each line, without the blanks around it */
+  QTK_ROWS_DOCUMENTS /* the text of each line of JSON, whatever the file's name */
+};
+
+/* How a file becomes a text. */
+struct qtk_text_recipe {
+  enum qtk_rows rows;
+  const char *join; /* stands between rows */
+  int64_t most;     /* rows to take, from the first; 0: all */
+  /* Instead of joined rows: this many crops of `length` tokens, one behind the other, each
+   * at a random place of a random one of the documents that have more tokens than that,
+   * tokenised by itself. The context's seed and the number of the crop decide. */
+  int64_t crops, length;
 };
 
 /* The tokens are counted against the memory limit until they are freed, the text
  * while it is read. */
 QTK_PUBLIC int qtk_text_read(struct qtk_context *ctx, const char *path,
                              const struct qtk_tokenizer *tokenizer, struct qtk_text *text);
+/* The same by a recipe; NULL: {QTK_ROWS_FILE}. */
+QTK_PUBLIC int qtk_text_read_as(struct qtk_context *ctx, const char *path,
+                                const struct qtk_tokenizer *tokenizer,
+                                const struct qtk_text_recipe *recipe, struct qtk_text *text);
 QTK_PUBLIC void qtk_text_free(struct qtk_context *ctx, struct qtk_text *text); /* {0} is fine */
 
 /* How many windows of `length` tokens to take, side by side from the start, without

@@ -79,6 +79,7 @@ SH_TESTS = \
 	%D%/cli/1000-job-mistakes.sh \
 	%D%/cli/1010-dry-run.sh \
 	%D%/cli/1020-examples.sh \
+	%D%/cli/1030-protocols.sh \
 	%D%/cli/3000-export.sh \
 	%D%/cli/4000-same-bytes.sh \
 	%D%/cli/4010-overrides.sh \

@@ -100,7 +100,7 @@ int cli_eval(int argc, char **argv)
   struct eval e = {.protocol = "paper", .backend = "auto", .log = "text"};
   struct qtk_job *job;
   const struct cli_option options[] = {
-    {"protocol", CLI_TEXT, &e.protocol, "NAME", "paper (default) or llama.cpp"},
+    {"protocol", CLI_TEXT, &e.protocol, "NAME", "paper (default), llama.cpp, ptb, ptb-new, c4, c4-new"},
     {"context", CLI_INT, &e.context, "N", "tokens of a window; the protocol's if not given"},
     {"windows", CLI_INT, &e.windows, "N", "how many windows; all if not given"},
     {"source", CLI_TEXT, &e.source, "MODEL", "the unquantized model: measure the divergence too"},

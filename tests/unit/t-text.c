@@ -53,6 +53,16 @@ static int teardown(void **state)
   return 0;
 }
 
+static int read_as(struct fixture *f, const char *name, const char *content,
+                   const struct qtk_text_recipe *recipe, struct qtk_text *text)
+{
+  char *path = qtk_path_join(f->folder, name);
+  assert_int_equal(qtk_write_file(path, content, strlen(content)), QTK_OK);
+  int rc = qtk_text_read_as(f->ctx, path, f->tokenizer, recipe, text);
+  free(path);
+  return rc;
+}
+
 static int read_text(struct fixture *f, const char *name, const char *content, size_t n,
                      struct qtk_text *text)
 {
@@ -177,6 +187,65 @@ static void samples_are_drawn(void **state)
   qtk_text_free(f->ctx, &text);
 }
 
+static void lines_are_joined_as_a_recipe_says(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_text text;
+  const struct qtk_text_recipe lines = {.rows = QTK_ROWS_LINES, .join = "\n\n"};
+  const struct qtk_text_recipe two = {.rows = QTK_ROWS_LINES, .join = "c", .most = 2};
+  assert_int_equal(read_as(f, "t.txt", " ab \n \nc\r\na", &lines, &text), QTK_OK);
+  check_ids(&text, "9013323308");
+  assert_int_equal(text.documents, 3);
+  qtk_text_free(f->ctx, &text);
+  assert_int_equal(read_as(f, "t.txt", "a\nb\na\n", &two, &text), QTK_OK);
+  check_ids(&text, "90218");
+  assert_int_equal(text.documents, 2);
+  qtk_text_free(f->ctx, &text);
+}
+
+static void documents_are_read_whatever_the_name(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_text text;
+  const struct qtk_text_recipe recipe = {.rows = QTK_ROWS_DOCUMENTS, .join = "c", .most = 2};
+  static const char lines[] = "{\"text\":\"a\"}\n{\"text\":\"\"}\n{\"text\":\"b\"}\n";
+  assert_int_equal(read_as(f, "t.json", lines, &recipe, &text), QTK_OK);
+  check_ids(&text, "9028");
+  qtk_text_free(f->ctx, &text);
+  assert_int_equal(read_as(f, "t.txt", "plain\n", &recipe, &text), QTK_EINPUT);
+  check_message("t.txt, line 1");
+}
+
+/* Crops of 3 out of 9abc8 (two places but the last: 9ab, abc) and 9bbbb8; "a" is too short. */
+static void crops_lie_in_documents(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_text text, again;
+  const struct qtk_text_recipe recipe = {.rows = QTK_ROWS_DOCUMENTS, .crops = 60, .length = 3};
+  static const char lines[] = "{\"text\":\"abc\"}\n{\"text\":\"a\"}\n{\"text\":\"bbbb\"}\n";
+  static const int32_t all[][3] = {{9, 0, 1}, {0, 1, 2}, {9, 1, 1}, {1, 1, 1}};
+  int seen[4] = {0};
+  assert_int_equal(read_as(f, "t.jsonl", lines, &recipe, &text), QTK_OK);
+  assert_int_equal(text.ids.n, 180);
+  assert_int_equal(text.documents, 3);
+  for (int i = 0; i < 60; i++) {
+    int k = 0;
+    while (k < 4 && memcmp(text.ids.ids + 3 * i, all[k], sizeof all[k]) != 0)
+      k++;
+    assert_in_range(k, 0, 3);
+    seen[k]++;
+  }
+  for (int k = 0; k < 4; k++)
+    assert_in_range(seen[k], 1, 59);
+  assert_int_equal(read_as(f, "t.jsonl", lines, &recipe, &again), QTK_OK);
+  assert_memory_equal(text.ids.ids, again.ids.ids, 180 * sizeof(int32_t));
+  qtk_text_free(f->ctx, &again);
+  qtk_text_free(f->ctx, &text);
+  const struct qtk_text_recipe longer = {.rows = QTK_ROWS_DOCUMENTS, .crops = 1, .length = 6};
+  assert_int_equal(read_as(f, "t.jsonl", lines, &longer, &text), QTK_EINPUT);
+  check_message("none of 3 documents has more than 6 tokens");
+}
+
 /* A text that does not fit is refused, and nothing stays counted. */
 static void limit_is_obeyed(void **state)
 {
@@ -201,6 +270,9 @@ int main(void)
       cmocka_unit_test(bad_lines_are_named),
       cmocka_unit_test(windows_are_counted),
       cmocka_unit_test(samples_are_drawn),
+      cmocka_unit_test(lines_are_joined_as_a_recipe_says),
+      cmocka_unit_test(documents_are_read_whatever_the_name),
+      cmocka_unit_test(crops_lie_in_documents),
       cmocka_unit_test(limit_is_obeyed),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
