@@ -266,12 +266,12 @@ static int backward_parallel(struct backward *w, const struct qtk_tensor *dy,
   return rc == QTK_OK ? qtk_op_add(ctx, dy, &w->dpart, dx) : rc;
 }
 
-int qtk_block_run_back(const struct qtk_block *b, struct qtk_session *s,
+int qtk_block_run_back(const struct qtk_block *b, struct qtk_session *s, enum block_tape tape,
                        const struct qtk_tensor *dy, struct qtk_tensor *dx)
 {
   struct block_frame f;
   struct backward w = {.b = b, .s = s, .f = &f};
-  int rc = s->training ? qtk_block_frame(b, s, 1, &f)
+  int rc = s->training ? qtk_block_frame(b, s, tape, &f)
                        : qtk_error(QTK_EINTERNAL, "a session that does not train has no tape");
 
   if (rc == QTK_OK && s->capacity > 0)

@@ -7,14 +7,14 @@ struct forward {
   const struct qtk_block *b;
   struct qtk_session *s;
   struct block_frame *f;
-  int tape;
+  enum block_tape tape;
 };
 
 static int forward_linear(const struct forward *w, enum qtk_role role, const struct qtk_tensor *x,
                           struct qtk_tensor *y)
 {
   return qtk_block_linear(&w->b->linears[role], w->s, x, y,
-                          w->tape ? w->f->keeps[role] : NULL);
+                          w->tape != BLOCK_NO_TAPE ? w->f->keeps[role] : NULL);
 }
 
 static int forward_norm(const struct forward *w, enum qtk_role role, const struct qtk_tensor *x,
@@ -233,27 +233,29 @@ static int forward_run(const struct forward *w, const struct qtk_tensor *x, stru
 
 /* ---- a run ------------------------------------------------------------------------------------- */
 
-int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, int tape,
+int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, enum block_tape tape,
                     struct block_frame *f)
 {
-  size_t bytes = qtk_block_lay_out(b, s->tokens, tape, NULL, f);
-  const void *owner = tape ? (const void *)b : s;
+  int training = tape != BLOCK_NO_TAPE;
+  size_t bytes = qtk_block_lay_out(b, s->tokens, training, NULL, f);
+  const void *owner = tape == BLOCK_TAPE ? (const void *)b : s;
   void *memory;
-  int rc = qtk_session_bytes(s, owner, 0, bytes, tape ? "tape" : "activations", &memory);
+  int rc = qtk_session_bytes(s, owner, 0, bytes, tape == BLOCK_TAPE ? "tape" : "activations",
+                             &memory);
 
   if (rc == QTK_OK)
-    qtk_block_lay_out(b, s->tokens, tape, memory, f);
+    qtk_block_lay_out(b, s->tokens, training, memory, f);
   return rc;
 }
 
-int qtk_block_run(const struct qtk_block *b, struct qtk_session *s, int tape,
+int qtk_block_run(const struct qtk_block *b, struct qtk_session *s, enum block_tape tape,
                   const struct qtk_tensor *x, struct qtk_tensor *y)
 {
   struct block_frame f;
   struct forward w = {b, s, &f, tape};
   int rc = qtk_block_frame(b, s, tape, &f);
 
-  if (rc != QTK_OK || !tape)
+  if (rc != QTK_OK || tape == BLOCK_NO_TAPE)
     return rc == QTK_OK ? forward_run(&w, x, y) : rc;
   rc = qtk_op_copy(s->ctx, x, &f.x);
   return rc == QTK_OK ? forward_run(&w, &f.x, y) : rc;

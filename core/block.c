@@ -186,7 +186,8 @@ int qtk_block_forward(struct qtk_context *ctx, struct qtk_block *block, struct q
   int rc = block_shape(block, s, x, y);
 
   (void)ctx;
-  return rc == QTK_OK ? qtk_block_run(block, s, s->training, x, y) : rc;
+  return rc == QTK_OK ? qtk_block_run(block, s, s->training ? BLOCK_TAPE : BLOCK_NO_TAPE, x, y)
+                      : rc;
 }
 
 int qtk_block_backward(struct qtk_context *ctx, struct qtk_block *block, struct qtk_session *s,
@@ -195,5 +196,5 @@ int qtk_block_backward(struct qtk_context *ctx, struct qtk_block *block, struct 
   int rc = block_shape(block, s, dy, dx);
 
   (void)ctx;
-  return rc == QTK_OK ? qtk_block_run_back(block, s, dy, dx) : rc;
+  return rc == QTK_OK ? qtk_block_run_back(block, s, BLOCK_TAPE, dy, dx) : rc;
 }

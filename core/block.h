@@ -73,18 +73,24 @@ int qtk_block_init(struct qtk_block *b, const struct qtk_arch *arch, int layer,
                    const struct qtk_dims *dims);
 void qtk_block_destroy(struct qtk_block *b);
 
-/* The session's frame for a pass of this block: its own as a tape, else one that all
- * blocks share. The same again until the next pass begins. */
-int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, int tape,
+/* What a run of a block leaves for backward. */
+enum block_tape {
+  BLOCK_NO_TAPE,
+  BLOCK_TAPE,      /* in memory of the block's own, until the next pass begins */
+  BLOCK_TAPE_BRIEF /* in memory that all blocks share, until the next one runs */
+};
+
+/* The session's frame for a pass of this block, the same again while its tape lasts. */
+int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, enum block_tape tape,
                     struct block_frame *f);
 
-/* y [tokens, hidden] from x; y may be x. With `tape` backward may follow. */
-int qtk_block_run(const struct qtk_block *b, struct qtk_session *s, int tape,
+/* y [tokens, hidden] from x; y may be x. */
+int qtk_block_run(const struct qtk_block *b, struct qtk_session *s, enum block_tape tape,
                   const struct qtk_tensor *x, struct qtk_tensor *y);
-/* dx (it may be dy) from dy of the session's last run of this block with a tape; gradients
+/* dx (it may be dy) from dy of the session's last run of this block with that tape; gradients
  * that are wanted get more. */
-int qtk_block_run_back(const struct qtk_block *b, struct qtk_session *s, const struct qtk_tensor *dy,
-                       struct qtk_tensor *dx);
+int qtk_block_run_back(const struct qtk_block *b, struct qtk_session *s, enum block_tape tape,
+                       const struct qtk_tensor *dy, struct qtk_tensor *dx);
 
 /* ---- linears ---- */
 

@@ -22,6 +22,18 @@ int qtk_engine_tapes(const struct qtk_engine *e, const struct qtk_session *s)
   return 0;
 }
 
+int qtk_engine_checkpoint(const struct qtk_engine *e, struct qtk_session *s, int64_t layer,
+                          struct qtk_tensor *x)
+{
+  int64_t width = e->arch->dims.hidden;
+  void *memory;
+  int rc = qtk_session_bytes(s, &e->layers[layer], 1, (size_t)(s->tokens * width) * sizeof(float),
+                             "checkpoints", &memory);
+
+  *x = qtk_matrix(QTK_F32, memory, s->tokens, width);
+  return rc;
+}
+
 /* A pass backward. */
 struct backward_pass {
   struct qtk_engine *e;
@@ -80,6 +92,23 @@ static int backward_final(struct backward_pass *p, struct qtk_tensor *dstream)
   return rc;
 }
 
+/* dy becomes the gradient of what entered the block. */
+static int backward_block(const struct backward_pass *p, int64_t layer, struct qtk_tensor *dy)
+{
+  const struct qtk_block *block = &p->e->layers[layer].block;
+  struct qtk_tensor x;
+  int rc = qtk_check_stop(p->e->ctx);
+
+  if (rc != QTK_OK)
+    return rc;
+  if (!p->s->checkpoint)
+    return qtk_block_run_back(block, p->s, BLOCK_TAPE, dy, dy);
+  rc = qtk_engine_checkpoint(p->e, p->s, layer, &x);
+  if (rc == QTK_OK)
+    rc = qtk_block_run(block, p->s, BLOCK_TAPE_BRIEF, &x, &x);
+  return rc == QTK_OK ? qtk_block_run_back(block, p->s, BLOCK_TAPE_BRIEF, dy, dy) : rc;
+}
+
 /* No gradient goes further than the first block: nothing before it trains. */
 static int backward_blocks(struct backward_pass *p)
 {
@@ -87,9 +116,7 @@ static int backward_blocks(struct backward_pass *p)
   int rc = backward_final(p, &dy);
 
   for (int64_t i = p->e->arch->layers - 1; rc == QTK_OK && i >= 0; i--) {
-    rc = qtk_check_stop(p->e->ctx);
-    if (rc == QTK_OK)
-      rc = qtk_block_run_back(&p->e->layers[i].block, p->s, &dy, &dy);
+    rc = backward_block(p, i, &dy);
     if (rc != QTK_OK && rc != QTK_EINTERRUPTED)
       return qtk_error_at(rc, "block %lld", (long long)i);
   }

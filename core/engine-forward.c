@@ -101,6 +101,24 @@ static int pass_stream(const struct pass *p, int layer)
   return rc;
 }
 
+static int pass_run_block(struct pass *p, int64_t layer)
+{
+  enum block_tape tape = BLOCK_NO_TAPE;
+  struct qtk_tensor x;
+  int rc = QTK_OK;
+
+  if (qtk_engine_tapes(p->e, p->s) && !p->s->checkpoint)
+    tape = BLOCK_TAPE;
+  else if (qtk_engine_tapes(p->e, p->s)) {
+    rc = qtk_engine_checkpoint(p->e, p->s, layer, &x);
+    if (rc == QTK_OK)
+      rc = qtk_op_copy(p->e->ctx, &p->hidden, &x);
+  }
+  if (rc != QTK_OK)
+    return rc;
+  return qtk_block_run(&p->e->layers[layer].block, p->s, tape, &p->hidden, &p->hidden);
+}
+
 static int pass_block(struct pass *p, int64_t layer)
 {
   struct qtk_engine *e = p->e;
@@ -109,8 +127,7 @@ static int pass_block(struct pass *p, int64_t layer)
   if (rc == QTK_OK && e->streaming)
     rc = qtk_engine_hold_layer(e, layer);
   if (rc == QTK_OK)
-    rc = qtk_block_run(&e->layers[layer].block, p->s, qtk_engine_tapes(e, p->s), &p->hidden,
-                       &p->hidden);
+    rc = pass_run_block(p, layer);
   if (e->streaming)
     qtk_engine_drop_layer(e, layer);
   if (rc != QTK_OK)

@@ -74,8 +74,11 @@ enum engine_slot {
   ENGINE_DOTHER
 };
 
-/* Whether the base's blocks keep a tape: gradients reach their sites. */
+/* Whether gradients reach the sites of the base's blocks. */
 int qtk_engine_tapes(const struct qtk_engine *e, const struct qtk_session *s);
+/* What entered block `layer`, [tokens, hidden], under checkpointing. */
+int qtk_engine_checkpoint(const struct qtk_engine *e, struct qtk_session *s, int64_t layer,
+                          struct qtk_tensor *x);
 
 /* ---- engine-loss ---- */
 

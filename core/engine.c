@@ -140,6 +140,11 @@ void qtk_session_train(struct qtk_session *s, int64_t step, const uint64_t *numb
     s->numbers[i] = numbers[i];
 }
 
+void qtk_session_checkpoint(struct qtk_session *s, int checkpoint)
+{
+  s->checkpoint = checkpoint;
+}
+
 /* ---- services at a site ---------------------------------------------------------------------- */
 
 static struct qtk_engine *engine_of(const struct qtk_site *site)

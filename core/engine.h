@@ -39,6 +39,9 @@ QTK_PUBLIC void qtk_session_reset(struct qtk_session *s);
 /* From now on passes keep what backward needs: step `step` (from 1) over the sequences
  * with these numbers in the data set [sequences]. step 0: no more. */
 QTK_PUBLIC void qtk_session_train(struct qtk_session *s, int64_t step, const uint64_t *numbers);
+/* Of the base's blocks passes in training keep only what enters each; backward runs a block
+ * again before it goes through it. The gradients are the same bits. */
+QTK_PUBLIC void qtk_session_checkpoint(struct qtk_session *s, int checkpoint);
 
 /* Runs the blocks over the next tokens of each sequence: ids packed, lengths[i] of
  * sequence i. *hidden [T, embedding width] (after the final norm, the mix and

@@ -36,7 +36,7 @@ struct qtk_session {
   int32_t *positions;  /* [tokens], room for `room` */
   int64_t room;
   struct qtk_span *spans; /* [n] queries at hand; keys in the cache, or at hand */
-  int training;
+  int training, checkpoint; /* keep for backward; of the base's blocks only what enters them */
   int64_t step;
 
   QTK_VEC(struct session_cache) caches;

@@ -654,6 +654,68 @@ static void slope_check(struct slope *g, const char *what, int adapter)
          "%s: gradient %.5f, by differences %.5f", what, said, found);
 }
 
+/* All gradients of a fresh pass, one after the other. */
+static float *checkpoint_gradients(struct slope *g, int checkpoint, size_t *n)
+{
+  struct qtk_param param;
+  struct qtk_tensor value, gradient;
+  float *all = NULL;
+  double sum, weight;
+
+  *n = 0;
+  for (int adapter = 0; adapter < 2; adapter++)
+    for (int i = 0; qtk_engine_param(g->m.engine, adapter, i, &param, &value); i++) {
+      qtk_engine_gradient(g->m.engine, adapter, i, &gradient);
+      memset(gradient.data, 0, (size_t)(value.shape[0] * value.shape[1]) * sizeof(float));
+    }
+  qtk_session_checkpoint(g->s, checkpoint);
+  slope_loss(g);
+  test_must(qtk_session_backward(g->s, &g->batch, &g->hidden, 1.0, &sum, &weight), "backward");
+  for (int adapter = 0; adapter < 2; adapter++)
+    for (int i = 0; qtk_engine_param(g->m.engine, adapter, i, &param, &value); i++) {
+      size_t more = (size_t)(value.shape[0] * value.shape[1]);
+      qtk_engine_gradient(g->m.engine, adapter, i, &gradient);
+      all = realloc(all, (*n + more) * sizeof *all);
+      memcpy(all + *n, gradient.data, more * sizeof *all);
+      *n += more;
+    }
+  return all;
+}
+
+static uint64_t checkpoint_held(const char *what)
+{
+  for (int i = 0; i < ctx->arena.n_categories; i++)
+    if (strcmp(ctx->arena.categories[i].what, what) == 0)
+      return ctx->arena.categories[i].used;
+  return 0;
+}
+
+/* Blocks that run again give the same bits, and no block keeps a tape meanwhile. */
+static void checkpoint_model(const char *name)
+{
+  const struct qtk_attached both[] = {{"rescale", &rescale, NULL}, {"add", &add, NULL}};
+  const struct qtk_model_info *info;
+  char path[64];
+  struct slope g;
+  size_t n, again;
+
+  snprintf(path, sizeof path, "nano/%s", name);
+  slope_open(&g, test_data(path), both, 2);
+  info = qtk_model_info(g.m.model);
+  float *brief = checkpoint_gradients(&g, 1, &n);
+  tap_ok(checkpoint_held("tape") == 0 &&
+             checkpoint_held("checkpoints") ==
+                 (uint64_t)(info->layers * 48 * info->dims.hidden) * sizeof(float),
+         "%s: what enters each block is kept, and no tape", name);
+  float *whole = checkpoint_gradients(&g, 0, &again);
+  tap_ok(n == again && checkpoint_held("tape") > 0 && memcmp(brief, whole, n * sizeof *brief) == 0,
+         "%s: gradients through checkpoints are the same bits", name);
+  free(brief);
+  free(whole);
+  qtk_session_free(g.s);
+  test_close(&g.m);
+}
+
 static const char *const families[] = {"llama",   "mistral", "qwen2", "gpt2",
                                        "gpt_neo", "gptj",    "opt",   "opt_postln"};
 
@@ -708,6 +770,8 @@ int main(void)
   service_all();
   for (size_t i = 0; i < sizeof families / sizeof *families; i++)
     slope_model(families[i]);
+  for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+    checkpoint_model(families[i]);
   for (int i = 0; i < keep_n; i++)
     free(keep_memory[i]);
   toy_end();
