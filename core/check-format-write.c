@@ -10,22 +10,27 @@
 #include "core/error.h"
 #include "core/fs.h"
 
-static const struct qtk_tensor_info write_tensors[] = {
-    {.name = "model.embed_tokens.weight", .ndim = 2, .shape = {33, 24}},
-    {.name = "model.layers.0.input_layernorm.weight", .ndim = 1, .shape = {24}},
-    {.name = "model.layers.0.mlp.up_proj.weight", .ndim = 2, .shape = {40, 24}},
-    {.name = "model.layers.0.mlp.down_proj.weight", .ndim = 2, .shape = {24, 40}},
-    {.name = "model.norm.weight", .ndim = 1, .shape = {24}},
+#define WRITE_MATRIX(tensor, role_, linear_, out, in)                                   \
+  {                                                                                     \
+    .name = tensor, .ndim = 2, .shape = {out, in}, .role = role_, .linear = linear_,    \
+    .layout = {.encoding = QTK_DENSE, .dtype = QTK_F32, .rows = out, .cols = in, \
+               .row_bytes = 4 * (in), .code_bytes = 4 * (in) * (out)}                   \
+  }
+#define WRITE_VECTOR(tensor, role_, n)                                                  \
+  {                                                                                     \
+    .name = tensor, .ndim = 1, .shape = {n}, .role = role_,                             \
+    .layout = {.encoding = QTK_DENSE, .dtype = QTK_F32, .rows = n, .cols = 1,    \
+               .row_bytes = 4, .code_bytes = 4 * (n)}                                   \
+  }
+
+static const struct qtk_export_tensor write_tensors[] = {
+    WRITE_MATRIX("model.embed_tokens.weight", "embedding", 0, 33, 24),
+    WRITE_VECTOR("model.layers.0.input_layernorm.weight", "norm1", 24),
+    WRITE_MATRIX("model.layers.0.mlp.up_proj.weight", "up", 1, 40, 24),
+    WRITE_MATRIX("model.layers.0.mlp.down_proj.weight", "down", 1, 24, 40),
+    WRITE_VECTOR("model.norm.weight", "final_norm", 24),
 };
 #define WRITE_TENSORS ((int)(sizeof write_tensors / sizeof *write_tensors))
-
-static const struct qtk_export write_model = {
-    .family = "check",
-    .config = "{\"model_type\": \"check\", \"vocab_size\": 33, \"hidden_size\": 24}",
-    .tokenizer = "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}}",
-    .n_tensors = WRITE_TENSORS,
-    .tensors = write_tensors,
-};
 
 /* While one is written. */
 struct writing {
@@ -34,13 +39,23 @@ struct writing {
   const void *options;
   const char *set; /* of options */
   char *path;
+  struct qtk_export_tensor tensors[WRITE_TENSORS];
+  struct qtk_export model;
 };
+
+/* Rows and columns as they are handed over. */
+static void write_sides(int i, int64_t *rows, int64_t *cols)
+{
+  const struct qtk_export_tensor *t = &write_tensors[i];
+  *rows = t->ndim == 2 ? t->shape[0] : 1;
+  *cols = t->shape[t->ndim - 1];
+}
 
 /* The values of tensor i, freed with free. */
 static float *write_values(int i)
 {
   int64_t rows, cols;
-  qtk_check_format_rows(&write_tensors[i], &rows, &cols);
+  write_sides(i, &rows, &cols);
   float *values = malloc((size_t)(rows * cols) * sizeof *values);
   if (values != NULL)
     qtk_check_fill(values, rows * cols, 0.5f, (uint64_t)i);
@@ -56,7 +71,7 @@ static int write_tensor(struct writing *w, void *writer, int i)
   float *values = write_values(i);
   if (values == NULL)
     return QTK_ENOMEM;
-  qtk_check_format_rows(&write_tensors[i], &rows, &cols);
+  write_sides(i, &rows, &cols);
   half = rows / 2;
   int status = half ? w->ops->write(writer, i, 0, half, values, NULL) : QTK_OK;
   if (status == QTK_OK)
@@ -81,7 +96,7 @@ static void write_compare(struct writing *w, void *h, int at, int i,
   int64_t rows, cols;
   double worst = 0;
   float *found = qtk_check_format_all(w->ops, h, at, info), *wanted = write_values(i);
-  qtk_check_format_rows(&write_tensors[i], &rows, &cols);
+  write_sides(i, &rows, &cols);
   for (int64_t k = 0; found && wanted && k < rows * cols; k++)
     worst = fmax(worst,
                  fabs((double)found[k] - (double)wanted[k]) / fmax(fabs((double)wanted[k]), 1e-4));
@@ -95,7 +110,7 @@ static void write_compare(struct writing *w, void *h, int at, int i,
 
 static void write_find(struct writing *w, void *h, int i)
 {
-  const struct qtk_tensor_info *wanted = &write_tensors[i];
+  const struct qtk_export_tensor *wanted = &write_tensors[i];
   struct qtk_tensor_info info;
   for (int at = 0; w->ops->tensor(h, at, &info) == 1; at++) {
     if (strcmp(info.name, wanted->name) != 0)
@@ -178,7 +193,7 @@ static int write_all(struct writing *w)
   struct qtk_export_result result = {0};
   void *writer = NULL;
   qtk_check_doing(w->c, "%s: writing", w->set);
-  int status = w->ops->create(w->c->ctx, w->options, w->path, &write_model, &writer);
+  int status = w->ops->create(w->c->ctx, w->options, w->path, &w->model, &writer);
   if (status == QTK_EJOB || status == QTK_EINPUT) {
     qtk_check_skip(w->c, "writes a model", "%s: %s", w->set, qtk_error_message());
     return 0;
@@ -208,7 +223,7 @@ static int write_abort(struct writing *w, int tensors)
   }
   free(names);
   qtk_check_doing(w->c, "%s: writing, and giving up after %d tensors", w->set, tensors);
-  status = w->ops->create(w->c->ctx, w->options, w->path, &write_model, &writer);
+  status = w->ops->create(w->c->ctx, w->options, w->path, &w->model, &writer);
   for (int i = 0; i < tensors && status == QTK_OK; i++)
     status = write_tensor(w, writer, i);
   if (writer != NULL)
@@ -237,24 +252,42 @@ static int write_twice(struct writing *w)
   return status;
 }
 
-/* Whether floats of any type can be written. */
-static int write_floats(struct writing *w)
+/* There is none. */
+static const char *write_text(const struct qtk_export *model, const char *name)
 {
-  static const enum qtk_dtype types[] = {QTK_F32, QTK_F16, QTK_BF16};
-  int accepted = 0;
-  for (int i = 0; i < 3; i++) {
-    struct qtk_qlayout l = {.encoding = QTK_DENSE, .rows = 40, .cols = 24, .dtype = types[i]};
-    if (qtk_qlayout_init(&l) == QTK_OK)
-      accepted += w->ops->accepts(w->options, &l) != 0;
+  (void)model, (void)name;
+  return NULL;
+}
+
+/* Says of each tensor how it is handed over; 0 if floats are refused. */
+static int write_ask(struct writing *w)
+{
+  int refused = 0;
+  memcpy(w->tensors, write_tensors, sizeof w->tensors);
+  for (int i = 0; i < WRITE_TENSORS; i++) {
+    struct qtk_export_tensor *t = &w->tensors[i];
+    t->how = w->ops->accepts(w->options, t);
+    qtk_check_that(w->c, t->how != QTK_EXPORT_REFUSED || *qtk_error_message(),
+                   "says why it refuses a tensor", "%s, %s", w->set, t->name);
+    refused += t->how == QTK_EXPORT_REFUSED;
   }
-  if (!accepted)
-    qtk_check_skip(w->c, "writes a model", "%s: it accepts no floats", w->set);
-  return accepted;
+  w->model = (struct qtk_export){
+      .family = "check",
+      .name = "check",
+      .config = "{\"model_type\": \"check\", \"vocab_size\": 33, \"hidden_size\": 24}",
+      .tokenizer = "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}}",
+      .n_tensors = WRITE_TENSORS,
+      .tensors = w->tensors,
+      .text = write_text,
+  };
+  if (refused)
+    qtk_check_skip(w->c, "writes a model", "%s: %s", w->set, qtk_error_message());
+  return !refused;
 }
 
 static int write_set(struct writing *w)
 {
-  if (!write_floats(w))
+  if (!write_ask(w))
     return QTK_OK;
   int status = qtk_remove_tree(w->path);
   for (int tensors = 0; tensors < WRITE_TENSORS && status == QTK_OK; tensors += 2)

@@ -75,6 +75,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/eval-divergence.c \
 	%D%/eval-inner.h \
 	%D%/eval-run.c \
+	%D%/export.c %D%/export.h \
 	%D%/fs.c %D%/fs.h \
 	%D%/fs-path.c \
 	%D%/fs-write.c \

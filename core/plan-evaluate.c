@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Lays out evaluate and export stages. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/error.h"
@@ -61,6 +62,23 @@ int qtk_plan_evaluate(struct qtk_plan *plan, struct qtk_plan_stage *stage)
   return rc == QTK_OK ? evaluate_text(plan, &stage->job->divergence, &stage->divergence) : rc;
 }
 
+/* What the format cannot hold is known before the work. */
+static int export_tensors(struct qtk_plan *plan, struct qtk_plan_stage *stage,
+                          const struct qtk_toml *named)
+{
+  int rc = qtk_export_plan_make(plan->model, plan->layouts, plan->job->name,
+                                &stage->format.loaded->ops.format, stage->format.options->values,
+                                &stage->export);
+  if (rc != QTK_EJOB)
+    return rc;
+  char *text = strdup(qtk_error_message());
+  if (text == NULL)
+    return qtk_error_memory(0, "a message");
+  rc = qtk_toml_error(named, "%s cannot hold this model: %s", qtk_toml_text(named), text);
+  free(text);
+  return rc;
+}
+
 /* Files of the format are written elsewhere than where the model is read. */
 int qtk_plan_export(struct qtk_plan *plan, struct qtk_plan_stage *stage)
 {
@@ -75,5 +93,5 @@ int qtk_plan_export(struct qtk_plan *plan, struct qtk_plan_stage *stage)
   if (strcmp(stage->job->path, plan->job->model) == 0)
     return qtk_toml_error(qtk_toml_get(stage->job->table, "path"),
                           "path = \"%s\": the model is read from there", stage->job->path);
-  return QTK_OK;
+  return export_tensors(plan, stage, named);
 }

@@ -184,6 +184,12 @@ static void sizes_more(struct sizes_need *most, struct sizes_need need)
   most->least = need.least > most->least ? need.least : most->least;
 }
 
+static struct sizes_need sizes_export(const struct qtk_export_plan *plan)
+{
+  uint64_t bytes = plan != NULL ? qtk_export_memory(plan) : 0;
+  return (struct sizes_need){bytes, bytes};
+}
+
 /* The reference runs beside the model. */
 static struct sizes_need sizes_divergence(const struct qtk_plan *plan,
                                           const struct qtk_plan_text *text)
@@ -199,6 +205,7 @@ static int sizes_memory(struct qtk_context *ctx, struct qtk_plan *plan)
   for (size_t s = 0; s < plan->n_stages; s++) {
     const struct qtk_plan_stage *stage = &plan->stages[s];
     sizes_more(&most, sizes_quantize(plan, qtk_workers_count(ctx->workers), &stage->quantize));
+    sizes_more(&most, sizes_export(stage->export));
     sizes_more(&most, sizes_text(plan, &stage->perplexity));
     sizes_more(&most, sizes_divergence(plan, &stage->divergence));
   }

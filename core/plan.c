@@ -86,6 +86,7 @@ void qtk_plan_free(struct qtk_plan *plan)
     return;
   for (size_t i = 0; i < plan->n_stages; i++) {
     qtk_plan_quantize_end(&plan->stages[i].quantize);
+    qtk_export_plan_free(plan->stages[i].export);
     qtk_plan_method_end(&plan->stages[i].format);
   }
   free(plan->stages);

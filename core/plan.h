@@ -4,6 +4,7 @@
 #ifndef QTK_CORE_PLAN_H
 #define QTK_CORE_PLAN_H
 
+#include "core/export.h"
 #include "core/job.h"
 #include "core/model.h"
 #include "core/option.h"
@@ -55,6 +56,7 @@ struct qtk_plan_stage {
   struct qtk_plan_quantize quantize;
   struct qtk_plan_text perplexity, divergence;
   struct qtk_plan_method format; /* export */
+  struct qtk_export_plan *export;
 };
 
 struct qtk_plan {

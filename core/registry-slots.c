@@ -121,6 +121,7 @@ static const struct qtk_slot slots_format[] = {
   PAIRED(format, write, finish),
   PAIRED(format, finish, abort),
   PAIRED(format, abort, accepts),
+  OPTIONAL(format, measure),
   END,
 };
 

@@ -89,7 +89,10 @@ static void table_adapt(const json_t *stage, struct qtk_str *out)
 static void table_export(const json_t *stage, struct qtk_str *out)
 {
   table_bytes(out, table_real(stage, "bytes"));
-  qtk_str_printf(out, " in %s\n", table_text(stage, "path"));
+  qtk_str_printf(out, " in %s", table_text(stage, "path"));
+  if (table_int(stage, "rounded") > 0)
+    qtk_str_printf(out, ", %" PRId64 " values rounded", table_int(stage, "rounded"));
+  qtk_str_add(out, "\n");
 }
 
 static void table_results(const json_t *stage, struct qtk_str *out)

@@ -216,15 +216,16 @@ int qtk_report_sizes(json_t *stage, const struct qtk_report_sizes *s)
   return rc == QTK_OK ? qtk_json_set(stage, "bytes", json_integer((json_int_t)s->total_bytes)) : rc;
 }
 
-int qtk_report_export(json_t *stage, const char *path, uint64_t bytes, const char (*files)[256],
-                      int n_files)
+int qtk_report_export(json_t *stage, const char *path, const struct qtk_export_result *result)
 {
   json_t *names = json_array();
-  int rc =
-      report_set_two(stage, "path", report_text(path), "bytes", json_integer((json_int_t)bytes));
-  for (int i = 0; i < n_files && names && rc == QTK_OK; i++)
-    rc = qtk_json_append(names, report_text(files[i]));
+  int rc = report_set_two(stage, "path", report_text(path), "bytes",
+                          json_integer((json_int_t)result->bytes));
+  for (int i = 0; i < result->n_files && names && rc == QTK_OK; i++)
+    rc = qtk_json_append(names, report_text(result->files[i]));
   int rc2 = qtk_json_set(stage, "files", names);
+  if (rc2 == QTK_OK)
+    rc2 = qtk_json_set(stage, "rounded", json_integer((json_int_t)result->rounded));
   return rc == QTK_OK ? rc2 : rc;
 }
 

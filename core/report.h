@@ -4,6 +4,8 @@
 #ifndef QTK_CORE_REPORT_H
 #define QTK_CORE_REPORT_H
 
+#include <qtk/format.h>
+
 #include "core/eval.h"
 #include "core/json.h"
 
@@ -54,8 +56,7 @@ struct qtk_report_sizes {
 };
 int qtk_report_sizes(json_t *stage, const struct qtk_report_sizes *sizes);
 
-int qtk_report_export(json_t *stage, const char *path, uint64_t bytes, const char (*files)[256],
-                      int n_files);
+int qtk_report_export(json_t *stage, const char *path, const struct qtk_export_result *result);
 
 /* ---- what is made of it ---------------------------------------------------------- */
 

@@ -1,215 +1,242 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The export stage: the model as it is now, in the files of another format. Its
- * tensors may be named, cut and turned otherwise than ours. */
+ * tensors may be named, cut and turned otherwise than ours; codes stay what they are. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/arch.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/stage.h"
 
-/* Where one of our tensors lies in the files. */
-struct export_place {
-  int file_tensor;
-  struct qtk_arch_place place;
+/* Where a row (a column, if it is turned) of the files' tensor comes from. */
+struct export_origin {
+  int tensor;
+  int64_t row;
 };
 
 struct export {
   struct qtk_work *work;
-  const struct qtk_format_ops *ops;
-  const void *options;
-  struct export_place *places;    /* [qtk_model_count] */
-  int n_places;
-  struct qtk_tensor_info *infos;  /* tensors of the files */
-  int n_infos;
-  char *config;
-  struct qtk_export model;
+  const struct qtk_export_plan *plan;
   void *writer;
 };
 
-/* ---- names and shapes ---------------------------------------------------------------- */
-
-static int export_find(const struct export *e, const char *name)
+static const struct qtk_export_part *export_parts(const struct export *e, int to, int *n)
 {
-  for (int i = 0; i < e->n_infos; i++)
-    if (strcmp(e->infos[i].name, name) == 0)
-      return i;
-  return -1;
+  *n = e->plan->first[to + 1] - e->plan->first[to];
+  return &e->plan->parts[e->plan->first[to]];
 }
 
-static void export_shape(const struct qtk_model_tensor *t, const struct qtk_arch_place *place,
-                         struct qtk_tensor_info *info)
+static int export_write_rows(const struct export *e, int to, int64_t row, int64_t n,
+                             const float *rows)
 {
-  int64_t rows = place->within > 0 ? place->within : t->rows;
-  info->name = place->names[0];
-  info->ndim = t->ndim;
-  info->shape[0] = t->ndim == 2 && place->transpose ? t->cols : rows;
-  if (t->ndim == 2)
-    info->shape[1] = place->transpose ? rows : t->cols;
+  return e->plan->ops->write(e->writer, to, row, n, rows, NULL);
 }
 
-/* Several of ours may be parts of one in the files. */
-static int export_locate(struct export *e, int i)
+/* ---- codes ------------------------------------------------------------------------------ */
+
+static void export_copy_zeros(const struct qtk_qtensor *from, int64_t row, struct qtk_qtensor *to,
+                              int64_t at)
 {
-  struct export_place *p = &e->places[i];
-  const struct qtk_arch *arch = qtk_model_arch(e->work->model);
-  int rc = qtk_arch_locate(arch, e->ops->schema, i, &p->place);
+  const struct qtk_qlayout *l = &from->layout;
+  size_t bytes = (size_t)l->groups * qtk_dtype_size(l->scale_dtype);
+  if (l->encoding != QTK_AFFINE)
+    return;
+  if (l->zero == QTK_ZERO_MIN)
+    memcpy((char *)to->zeros + (size_t)at * bytes, (char *)from->zeros + (size_t)row * bytes, bytes);
+  for (int64_t g = 0; l->zero == QTK_ZERO_INT && g < l->groups; g++)
+    qtk_set_zero(to, at, g, qtk_get_zero(from, row, g));
+}
+
+static void export_copy_row(const struct qtk_qtensor *from, int64_t row, struct qtk_qtensor *to,
+                            int64_t at)
+{
+  const struct qtk_qlayout *l = &from->layout;
+  size_t scales = (size_t)l->groups * qtk_dtype_size(l->scale_dtype);
+  memcpy((char *)to->codes + (size_t)at * l->row_bytes,
+         (char *)from->codes + (size_t)row * l->row_bytes, l->row_bytes);
+  memcpy((char *)to->scales + (size_t)at * scales, (char *)from->scales + (size_t)row * scales,
+         scales);
+  export_copy_zeros(from, row, to, at);
+}
+
+static int export_copy_part(const struct export *e, const struct qtk_export_part *part,
+                            struct qtk_qtensor *to)
+{
+  struct qtk_work *work = e->work;
+  struct qtk_qtensor from;
+  int rc = qtk_model_hold(work->ctx, work->model, part->tensor, &from);
   if (rc != QTK_OK)
     return rc;
-  e->n_places = i + 1;
-  p->file_tensor = export_find(e, p->place.names[0]);
-  if (p->file_tensor >= 0)
-    return QTK_OK;
-  p->file_tensor = e->n_infos++;
-  export_shape(qtk_model_tensor(e->work->model, i), &p->place, &e->infos[p->file_tensor]);
+  for (int64_t r = 0; r < from.layout.rows; r++)
+    export_copy_row(&from, r, to, qtk_export_row(e->plan, part, r));
+  if (from.g_idx != NULL)
+    memcpy(to->g_idx, from.g_idx, from.layout.index_bytes);
+  if (from.table != NULL)
+    memcpy(to->table, from.table, from.layout.table_bytes);
+  to->plugin = from.plugin;
+  qtk_model_release(work->ctx, work->model, part->tensor);
   return QTK_OK;
 }
 
-static int export_describe(struct export *e)
+/* Row by row, so that every code, scale and zero stays what it is. */
+static int export_quantized_parts(struct export *e, int to)
 {
-  int n = qtk_model_count(e->work->model), rc = QTK_OK;
-  const struct qtk_arch *arch = qtk_model_arch(e->work->model);
-  e->places = calloc((size_t)n, sizeof *e->places);
-  e->infos = calloc((size_t)n, sizeof *e->infos);
-  if (e->places == NULL || e->infos == NULL)
-    return qtk_error_memory((size_t)n * sizeof *e->infos, "an export");
+  const struct qtk_qlayout *layout = &e->plan->tensors[to].layout;
+  int n, rc = QTK_OK;
+  const struct qtk_export_part *parts = export_parts(e, to, &n);
+  void *block = qtk_alloc(e->work->ctx, qtk_qtensor_block_bytes(layout), "weights");
+  if (block == NULL)
+    return QTK_ENOMEM;
+  struct qtk_qtensor whole = qtk_qtensor_over(layout, block);
   for (int i = 0; i < n && rc == QTK_OK; i++)
-    rc = export_locate(e, i);
+    rc = export_copy_part(e, &parts[i], &whole);
   if (rc == QTK_OK)
-    rc = qtk_arch_config(arch, e->ops->schema, &e->config);
-  e->model = (struct qtk_export){
-    .family = qtk_arch_family(arch), .config = e->config,
-    .tokenizer = qtk_model_tokenizer(e->work->model), .n_tensors = e->n_infos,
-    .tensors = e->infos};
+    rc = e->plan->ops->write(e->writer, to, 0, layout->rows, NULL, &whole);
+  qtk_free(e->work->ctx, block);
   return rc;
 }
 
-static void export_end(struct export *e)
+static int export_quantized(struct export *e, int to)
 {
-  if (e->writer != NULL)
-    e->ops->abort(e->writer);
-  for (int i = 0; i < e->n_places; i++)
-    free(e->places[i].place.names);
-  free(e->places);
-  free(e->infos);
-  free(e->config);
-}
-
-/* ---- tensors that lie in the files as they do here ---------------------------------------- */
-
-static int export_held(struct export *e, int i, int to)
-{
-  struct qtk_qtensor view;
   struct qtk_work *work = e->work;
-  int rc = qtk_model_hold(work->ctx, work->model, i, &view);
+  struct qtk_qtensor view;
+  int n, tensor = export_parts(e, to, &n)->tensor;
+  if (!qtk_export_is_straight(e->plan, to))
+    return export_quantized_parts(e, to);
+  int rc = qtk_model_hold(work->ctx, work->model, tensor, &view);
   if (rc != QTK_OK)
     return rc;
-  rc = e->ops->write(e->writer, to, 0, view.layout.rows, NULL, &view);
-  qtk_model_release(work->ctx, work->model, i);
+  rc = e->plan->ops->write(e->writer, to, 0, view.layout.rows, NULL, &view);
+  qtk_model_release(work->ctx, work->model, tensor);
   return rc;
 }
+
+/* ---- floats ------------------------------------------------------------------------------ */
 
 /* A vector is one row of the files. */
-static int export_vector(struct export *e, int i, int to, float *rows)
+static int export_vector(struct export *e, int to, float *values)
 {
-  const struct qtk_model_tensor *t = qtk_model_tensor(e->work->model, i);
-  int rc = qtk_model_read(e->work->model, i, 0, t->rows, rows, 1);
-  return rc == QTK_OK ? e->ops->write(e->writer, to, 0, 1, rows, NULL) : rc;
-}
-
-static int export_matrix(struct export *e, int i, int to, float *rows, int64_t step)
-{
-  const struct qtk_model_tensor *t = qtk_model_tensor(e->work->model, i);
-  int rc = QTK_OK;
-  for (int64_t row = 0; row < t->rows && rc == QTK_OK; row += step) {
-    int64_t n = t->rows - row < step ? t->rows - row : step;
-    rc = qtk_model_read(e->work->model, i, row, n, rows, t->cols);
-    if (rc == QTK_OK)
-      rc = e->ops->write(e->writer, to, row, n, rows, NULL);
-  }
-  return rc;
-}
-
-static int export_straight(struct export *e, int i, int to)
-{
-  const struct qtk_model_tensor *t = qtk_model_tensor(e->work->model, i);
-  if (t->layout.encoding != QTK_DENSE && e->ops->accepts(e->options, &t->layout))
-    return export_held(e, i, to);
-  int64_t step = (256 << 10) / t->cols;
-  step = t->ndim == 1 || step > t->rows ? t->rows : step < 1 ? 1 : step;
-  float *rows = qtk_alloc(e->work->ctx, (size_t)(step * t->cols) * sizeof *rows, "scratch");
-  if (rows == NULL)
-    return QTK_ENOMEM;
-  int rc = t->ndim == 1 ? export_vector(e, i, to, rows) : export_matrix(e, i, to, rows, step);
-  qtk_free(e->work->ctx, rows);
-  return rc;
-}
-
-/* ---- tensors that are put together -------------------------------------------------------------- */
-
-/* Puts rows of tensor i at their places in `whole`, that has `cols` columns, or, turned,
- * `rows` of them. */
-static int export_part(struct export *e, int i, float *whole, int64_t rows)
-{
-  const struct qtk_model_tensor *t = qtk_model_tensor(e->work->model, i);
-  const struct qtk_arch *arch = qtk_model_arch(e->work->model);
-  const struct qtk_arch_place *place = &e->places[i].place;
-  float *row = qtk_alloc(e->work->ctx, (size_t)t->cols * sizeof *row, "scratch");
-  int rc = row != NULL ? QTK_OK : QTK_ENOMEM;
-  for (int64_t r = 0; r < t->rows && rc == QTK_OK; r++) {
-    int64_t to = place->start + qtk_arch_file_row(arch, i, place->rows, r);
-    rc = qtk_model_read(e->work->model, i, r, 1, row, t->cols);
-    for (int64_t c = 0; c < t->cols; c++)
-      whole[place->transpose ? c * rows + to : to * t->cols + c] = row[c];
-  }
-  qtk_free(e->work->ctx, row);
-  return rc;
-}
-
-static int export_assembled(struct export *e, int to, int transpose)
-{
-  const struct qtk_tensor_info *info = &e->infos[to];
-  int64_t first = info->ndim == 2 ? info->shape[0] : 1, last = info->shape[info->ndim - 1];
-  float *whole = qtk_alloc(e->work->ctx, (size_t)(first * last) * sizeof *whole, "scratch");
-  int rc = whole != NULL ? QTK_OK : QTK_ENOMEM;
-  for (int i = 0; i < e->n_places && rc == QTK_OK; i++)
-    if (e->places[i].file_tensor == to)
-      rc = export_part(e, i, whole, transpose ? last : first);
-  if (rc == QTK_OK)
-    rc = e->ops->write(e->writer, to, 0, first, whole, NULL);
-  qtk_free(e->work->ctx, whole);
-  return rc;
-}
-
-static int export_tensor(struct export *e, int to)
-{
-  int parts = 0, only = 0;
-  for (int i = 0; i < e->n_places; i++)
-    if (e->places[i].file_tensor == to) {
-      parts++;
-      only = i;
+  int n, rc = QTK_OK;
+  const struct qtk_export_part *parts = export_parts(e, to, &n);
+  float value;
+  for (int i = 0; i < n && rc == QTK_OK; i++)
+    for (int64_t r = 0; r < qtk_model_tensor(e->work->model, parts[i].tensor)->rows; r++) {
+      if ((rc = qtk_model_read(e->work->model, parts[i].tensor, r, 1, &value, 1)) != QTK_OK)
+        break;
+      values[qtk_export_row(e->plan, &parts[i], r)] = value;
     }
-  const struct qtk_arch_place *place = &e->places[only].place;
-  if (parts == 1 && !place->transpose && place->rows == QTK_ROWS_SAME && place->within == 0)
-    return export_straight(e, only, to);
-  return export_assembled(e, to, place->transpose);
+  return rc == QTK_OK ? export_write_rows(e, to, 0, 1, values) : rc;
+}
+
+static struct export_origin *export_origins(const struct export *e, int to)
+{
+  int n;
+  const struct qtk_export_part *parts = export_parts(e, to, &n);
+  size_t bytes = (size_t)parts[0].place.within * sizeof(struct export_origin);
+  struct export_origin *from = qtk_alloc(e->work->ctx, bytes, "scratch");
+  for (int i = 0; from != NULL && i < n; i++)
+    for (int64_t r = 0; r < qtk_model_tensor(e->work->model, parts[i].tensor)->rows; r++)
+      from[qtk_export_row(e->plan, &parts[i], r)] = (struct export_origin){parts[i].tensor, r};
+  return from;
+}
+
+/* Rows of the files [row, row + n), those that follow each other here at once. */
+static int export_gather(const struct export *e, const struct export_origin *from, int64_t row,
+                         int64_t n, float *out, int64_t cols)
+{
+  int rc = QTK_OK;
+  for (int64_t r = row, run; r < row + n && rc == QTK_OK; r += run) {
+    for (run = 1; r + run < row + n && from[r + run].tensor == from[r].tensor &&
+                  from[r + run].row == from[r].row + run;
+         run++)
+      ;
+    rc = qtk_model_read(e->work->model, from[r].tensor, from[r].row, run, out + (r - row) * cols,
+                        cols);
+  }
+  return rc;
+}
+
+static int export_rows(struct export *e, int to, const struct export_origin *from, float *rows,
+                       int64_t step)
+{
+  const int64_t *shape = e->plan->tensors[to].shape;
+  int rc = QTK_OK;
+  for (int64_t row = 0; row < shape[0] && rc == QTK_OK; row += step) {
+    int64_t n = shape[0] - row < step ? shape[0] - row : step;
+    rc = export_gather(e, from, row, n, rows, shape[1]);
+    if (rc == QTK_OK)
+      rc = export_write_rows(e, to, row, n, rows);
+  }
+  return rc;
+}
+
+/* Rows of the files are our columns: our rows are read again for every `step` of them. */
+static int export_turned(struct export *e, int to, const struct export_origin *from, float *rows,
+                         int64_t step)
+{
+  const int64_t *shape = e->plan->tensors[to].shape;
+  float *ours = qtk_alloc(e->work->ctx, (size_t)shape[0] * sizeof *ours, "scratch");
+  int rc = ours != NULL ? QTK_OK : QTK_ENOMEM;
+  for (int64_t row = 0; row < shape[0] && rc == QTK_OK; row += step) {
+    int64_t n = shape[0] - row < step ? shape[0] - row : step;
+    for (int64_t c = 0; c < shape[1] && rc == QTK_OK; c++) {
+      rc = qtk_model_read(e->work->model, from[c].tensor, from[c].row, 1, ours, shape[0]);
+      for (int64_t r = 0; r < n; r++)
+        rows[r * shape[1] + c] = ours[row + r];
+    }
+    if (rc == QTK_OK)
+      rc = export_write_rows(e, to, row, n, rows);
+  }
+  qtk_free(e->work->ctx, ours);
+  return rc;
+}
+
+static int export_floats(struct export *e, int to)
+{
+  const struct qtk_export_tensor *t = &e->plan->tensors[to];
+  int n, turned = export_parts(e, to, &n)->place.transpose && t->ndim == 2;
+  int64_t first = t->ndim == 2 ? t->shape[0] : 1, last = t->shape[t->ndim - 1];
+  int64_t step = QTK_EXPORT_TILE / last + 1;
+  step = step < first ? step : first;
+  struct export_origin *from = export_origins(e, to);
+  float *rows = qtk_alloc(e->work->ctx, (size_t)(step * last) * sizeof *rows, "scratch");
+  int rc = rows != NULL && from != NULL ? QTK_OK : QTK_ENOMEM;
+  if (rc == QTK_OK)
+    rc = t->ndim == 1 ? export_vector(e, to, rows)
+         : turned     ? export_turned(e, to, from, rows, step)
+                      : export_rows(e, to, from, rows, step);
+  qtk_free(e->work->ctx, rows);
+  qtk_free(e->work->ctx, from);
+  return rc;
 }
 
 /* ---- the stage -------------------------------------------------------------------------------------- */
 
+/* The pages that a tensor lies in, of the file or of the state. */
+static void export_drop(struct export *e, int to)
+{
+  int n;
+  const struct qtk_export_part *parts = export_parts(e, to, &n);
+  for (int i = 0; i < n; i++) {
+    qtk_model_drop(e->work->model, parts[i].tensor);
+    qtk_stage_drop(e->work, parts[i].tensor);
+  }
+}
+
 static int export_write(struct export *e)
 {
+  const struct qtk_export *contents = &e->plan->contents;
   struct qtk_progress progress;
   int rc = QTK_OK;
-  qtk_progress_begin(&progress, "export", (uint64_t)e->n_infos, "tensors");
-  for (int to = 0; to < e->n_infos && rc == QTK_OK; to++) {
+  qtk_progress_begin(&progress, "export", (uint64_t)contents->n_tensors, "tensors");
+  for (int to = 0; to < contents->n_tensors && rc == QTK_OK; to++) {
     rc = qtk_check_stop(e->work->ctx);
-    if (rc == QTK_OK && (rc = export_tensor(e, to)) != QTK_OK)
-      rc = qtk_error_at(rc, "%s", e->infos[to].name);
-    for (int i = 0; i < e->n_places; i++)
-      if (e->places[i].file_tensor == to)
-        qtk_model_drop(e->work->model, i);
+    if (rc == QTK_OK)
+      rc = qtk_export_is_quantized(&contents->tensors[to]) ? export_quantized(e, to)
+                                                           : export_floats(e, to);
+    if (rc != QTK_OK && rc != QTK_EINTERRUPTED)
+      rc = qtk_error_at(rc, "%s", contents->tensors[to].name);
+    export_drop(e, to);
     qtk_progress_step(&progress, (uint64_t)to + 1);
   }
   qtk_progress_end(&progress);
@@ -221,10 +248,9 @@ static int export_finish(struct export *e, const char *path, json_t *entry)
   struct qtk_export_result result = {0};
   void *writer = e->writer;
   e->writer = NULL;
-  int rc = e->ops->finish(writer, &result);
+  int rc = e->plan->ops->finish(writer, &result);
   if (rc == QTK_OK)
-    rc = qtk_report_export(entry, path, result.bytes, (const char (*)[256])result.files,
-                           result.n_files);
+    rc = qtk_report_export(entry, path, &result);
   free(result.files);
   return rc;
 }
@@ -232,15 +258,14 @@ static int export_finish(struct export *e, const char *path, json_t *entry)
 int qtk_stage_export(struct qtk_work *work, size_t i, json_t *entry)
 {
   const struct qtk_plan_stage *stage = &work->plan->stages[i];
-  struct export e = {.work = work, .ops = &stage->format.loaded->ops.format,
-                     .options = stage->format.options->values};
-  int rc = export_describe(&e);
-  if (rc == QTK_OK)
-    rc = e.ops->create(work->ctx, e.options, stage->job->path, &e.model, &e.writer);
+  struct export e = {.work = work, .plan = stage->export};
+  int rc = e.plan->ops->create(work->ctx, e.plan->options, stage->job->path, &e.plan->contents,
+                               &e.writer);
   if (rc == QTK_OK)
     rc = export_write(&e);
   if (rc == QTK_OK)
     rc = export_finish(&e, stage->job->path, entry);
-  export_end(&e);
+  if (e.writer != NULL)
+    e.plan->ops->abort(e.writer);
   return rc;
 }

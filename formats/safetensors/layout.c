@@ -32,8 +32,17 @@ static int layout_type(enum qtk_dtype dtype)
   return i;
 }
 
+static enum qtk_dtype layout_dtype(const struct safetensors_options *options)
+{
+  size_t i = 0;
+  while (i + 1 < sizeof layout_types / sizeof *layout_types &&
+         strcmp(options->dtype, layout_types[i].option) != 0)
+    i++;
+  return layout_types[i].dtype;
+}
+
 uint64_t safetensors_layout_bytes(const struct safetensors_layout *layout,
-                                  const struct qtk_tensor_info *tensor)
+                                  const struct qtk_export_tensor *tensor)
 {
   uint64_t bytes = qtk_dtype_size(layout->dtype);
   for (int i = 0; i < tensor->ndim; i++)
@@ -41,12 +50,23 @@ uint64_t safetensors_layout_bytes(const struct safetensors_layout *layout,
   return bytes;
 }
 
+/* Every value of a type lies in itself and in f32; those of f16 and bf16 not in each other. */
+enum qtk_export_how safetensors_accepts(const void *options, const struct qtk_export_tensor *t)
+{
+  enum qtk_dtype dtype = layout_dtype(options);
+  if (t->layout.encoding == QTK_DENSE)
+    return t->layout.dtype == dtype || (dtype == QTK_F32 && t->layout.dtype != QTK_F64)
+               ? QTK_EXPORT_HELD
+               : QTK_EXPORT_ROUNDED;
+  return dtype == QTK_F32 ? QTK_EXPORT_ROWS : QTK_EXPORT_ROUNDED;
+}
+
 /* ---- shards --------------------------------------------------------------------- */
 
 static int layout_check(const struct qtk_export *model)
 {
   for (int i = 0; i < model->n_tensors; i++) {
-    const struct qtk_tensor_info *t = &model->tensors[i];
+    const struct qtk_export_tensor *t = &model->tensors[i];
     for (int k = 0; k < t->ndim; k++)
       if (t->shape[k] < 1)
         return qtk_error(QTK_EINPUT, "tensor '%s': dimension %d is %lld: at least 1 is allowed",
@@ -89,7 +109,7 @@ static void layout_name(struct safetensors_shard *shard, int i, int n)
 /* ---- headers ----------------------------------------------------------------------- */
 
 static json_t *layout_entry(const struct safetensors_layout *layout,
-                            const struct qtk_tensor_info *t, uint64_t offset)
+                            const struct qtk_export_tensor *t, uint64_t offset)
 {
   json_t *shape = json_array();
   for (int k = 0; k < t->ndim; k++)
@@ -126,7 +146,7 @@ static int layout_header(const struct safetensors_layout *layout, const struct q
   json_t *root = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
   int failed = !root;
   for (int i = shard->first; i < shard->first + shard->n; i++) {
-    const struct qtk_tensor_info *t = &model->tensors[i];
+    const struct qtk_export_tensor *t = &model->tensors[i];
     failed |= json_object_set_new(root, t->name, layout_entry(layout, t, offset)) != 0;
     offset += safetensors_layout_bytes(layout, t);
   }
@@ -147,10 +167,7 @@ int safetensors_layout_make(struct safetensors_layout *layout,
                             const struct safetensors_options *options,
                             const struct qtk_export *model)
 {
-  *layout = (struct safetensors_layout){0};
-  for (size_t i = 0; i < sizeof layout_types / sizeof *layout_types; i++)
-    if (strcmp(options->dtype, layout_types[i].option) == 0)
-      layout->dtype = layout_types[i].dtype;
+  *layout = (struct safetensors_layout){.dtype = layout_dtype(options)};
   int rc = layout_check(model);
   if (rc)
     return rc;

@@ -152,12 +152,6 @@ static const char *safetensors_text(void *h, const char *name)
 
 /* ---- the plugin ------------------------------------------------------------------------ */
 
-static int safetensors_accepts(const void *options, const struct qtk_qlayout *layout)
-{
-  (void)options;
-  return layout->encoding == QTK_DENSE;
-}
-
 static const struct qtk_format_ops safetensors_ops = {
     .size = sizeof(struct qtk_format_ops),
     .schema = "hf",

@@ -130,12 +130,14 @@ int safetensors_layout_make(struct safetensors_layout *layout,
                             const struct qtk_export *model);
 void safetensors_layout_free(struct safetensors_layout *layout);
 uint64_t safetensors_layout_bytes(const struct safetensors_layout *layout,
-                                  const struct qtk_tensor_info *tensor);
+                                  const struct qtk_export_tensor *tensor);
 /* JSON texts, for free; NULL with an error set. */
 char *safetensors_layout_index(const struct safetensors_layout *layout,
                                const struct qtk_export *model);
 char *safetensors_layout_config(const struct safetensors_layout *layout, const char *config);
 
+/* Codes become floats of the type. */
+enum qtk_export_how safetensors_accepts(const void *options, const struct qtk_export_tensor *t);
 int safetensors_create(struct qtk_context *ctx, const void *options, const char *path,
                        const struct qtk_export *model, void **w);
 int safetensors_write(void *w, int i, int64_t row, int64_t n, const float *rows,

@@ -29,7 +29,8 @@ struct writer {
 
   char (*files)[256]; /* those whole under their temporary names */
   int n_files, n_renamed;
-  uint64_t bytes;
+  uint64_t bytes, rounded;
+  float again[WRITE_PIECE];
   unsigned char buffer[WRITE_PIECE * sizeof(float)];
 };
 
@@ -178,6 +179,15 @@ static int writer_check(const struct writer *w, const float *rows, size_t n)
   return QTK_OK;
 }
 
+/* Counts the values that are not read back as they are. */
+static int writer_compare(struct writer *w, const float *rows, size_t n)
+{
+  int rc = qtk_convert(QTK_F32, w->again, w->layout.dtype, w->buffer, n);
+  for (size_t i = 0; i < n && w->layout.dtype != QTK_F32; i++)
+    w->rounded += w->again[i] != rows[i];
+  return rc;
+}
+
 static int writer_rows(struct writer *w, const float *rows, size_t n)
 {
   size_t size = qtk_dtype_size(w->layout.dtype);
@@ -187,6 +197,8 @@ static int writer_rows(struct writer *w, const float *rows, size_t n)
     rc = writer_check(w, rows + i, piece);
     if (rc == QTK_OK)
       rc = qtk_convert(w->layout.dtype, w->buffer, QTK_F32, rows + i, piece);
+    if (rc == QTK_OK)
+      rc = writer_compare(w, rows + i, piece);
     if (rc == QTK_OK)
       rc = writer_put(w, w->buffer, piece * size);
   }
@@ -212,7 +224,7 @@ int safetensors_write(void *out, int i, int64_t row, int64_t n, const float *row
   struct writer *w = out;
   if (i < 0 || i >= w->model->n_tensors)
     return qtk_error(QTK_EUSAGE, "tensor %d: the export has %d", i, w->model->n_tensors);
-  const struct qtk_tensor_info *t = &w->model->tensors[i];
+  const struct qtk_export_tensor *t = &w->model->tensors[i];
   int64_t cols = t->ndim ? t->shape[t->ndim - 1] : 1, total = 1;
   for (int k = 0; k < t->ndim - 1; k++)
     total *= t->shape[k];
@@ -331,6 +343,7 @@ int safetensors_finish(void *out, struct qtk_export_result *result)
   result->bytes = w->bytes;
   result->n_files = w->n_files;
   result->files = w->files;
+  result->rounded = w->rounded;
   w->files = NULL;
   writer_free(w);
   return QTK_OK;

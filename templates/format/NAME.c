@@ -216,10 +216,13 @@ struct @NAME@_writer {
   struct @NAME@_entry *entries;
 };
 
-static int @NAME@_accepts(const void *options, const struct qtk_qlayout *layout)
+/* Every float is written as f32, so that nothing is lost; codes become floats. */
+static enum qtk_export_how @NAME@_accepts(const void *options, const struct qtk_export_tensor *t)
 {
   (void)options;
-  return layout->encoding == QTK_DENSE && layout->dtype == QTK_F32;
+  if (t->layout.encoding != QTK_DENSE)
+    return QTK_EXPORT_ROWS;
+  return t->layout.dtype == QTK_F64 ? QTK_EXPORT_ROUNDED : QTK_EXPORT_HELD;
 }
 
 static void @NAME@_abort(void *out)

@@ -16,7 +16,7 @@ static const struct qtk_format_ops *ops;
 static char scratch[4096], folder[4200];
 static float *values[TENSORS];
 
-static const struct qtk_tensor_info tensors[TENSORS] = {
+static const struct qtk_export_tensor tensors[TENSORS] = {
     {.name = "model.embed.weight", .ndim = 2, .shape = {500, 400}},
     {.name = "model.norm.weight", .ndim = 1, .shape = {400}},
     {.name = "lm_head.weight", .ndim = 3, .shape = {2, 250, 401}},
@@ -236,7 +236,7 @@ static void check_values(void)
 
 static void check_names(void)
 {
-  struct qtk_tensor_info twice[2] = {tensors[1], tensors[1]};
+  struct qtk_export_tensor twice[2] = {tensors[1], tensors[1]};
   struct qtk_export wrong = model;
   void *w = NULL, *o = options("f16", 0);
   wrong.tensors = twice;
@@ -274,11 +274,17 @@ static void check_full(rlim_t limit, int64_t shard)
 
 static void check_accepts(void)
 {
-  struct qtk_qlayout dense = {.encoding = QTK_DENSE, .rows = 1, .cols = 1};
-  struct qtk_qlayout packed = {.encoding = QTK_AFFINE, .rows = 1, .cols = 32, .bits = 4};
-  void *o = options(NULL, 0);
-  tap_ok(ops->accepts(o, &dense) == 1 && ops->accepts(o, &packed) == 0, "dense tensors only");
-  free(o);
+  struct qtk_export_tensor t = {.layout = {.encoding = QTK_DENSE, .dtype = QTK_F16}};
+  void *f16 = options(NULL, 0), *bf16 = options("bf16", 0), *f32 = options("f32", 0);
+  tap_ok(ops->accepts(f16, &t) == QTK_EXPORT_HELD && ops->accepts(f32, &t) == QTK_EXPORT_HELD &&
+             ops->accepts(bf16, &t) == QTK_EXPORT_ROUNDED,
+         "f16 lies in f16 and f32, not in bf16");
+  t.layout.encoding = QTK_AFFINE;
+  tap_ok(ops->accepts(f32, &t) == QTK_EXPORT_ROWS && ops->accepts(f16, &t) == QTK_EXPORT_ROUNDED,
+         "codes become floats");
+  free(f16);
+  free(bf16);
+  free(f32);
 }
 
 int main(void)

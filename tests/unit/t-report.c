@@ -57,7 +57,8 @@ static void add_quantize(json_t *report)
 
 static json_t *example(void)
 {
-  static const char files[2][256] = {"config.json", "model.safetensors"};
+  static char files[2][256] = {"config.json", "model.safetensors"};
+  struct qtk_export_result result = {.bytes = 12345, .n_files = 2, .files = files, .rounded = 3};
   json_t *report = qtk_report_new(), *stage;
   assert_non_null(report);
   memset(text.sha256, 'e', 64);
@@ -68,7 +69,7 @@ static json_t *example(void)
   add_quantize(report);
   add_evaluate(report, 26.35);
   stage = qtk_report_stage(report, "export", "folder");
-  assert_int_equal(qtk_report_export(stage, "/home/me/out", 12345, files, 2), QTK_OK);
+  assert_int_equal(qtk_report_export(stage, "/home/me/out", &result), QTK_OK);
   assert_int_equal(qtk_report_end_stage(stage, 0.5, 1000), QTK_OK);
   qtk_log_forget();
   qtk_warn("a unit was damaged");

@@ -26,13 +26,46 @@ struct qtk_tensor_info {
   enum qtk_dtype dtype;
 };
 
+/* How a tensor is handed to a writer: what `accepts` answers. */
+enum qtk_export_how {
+  QTK_EXPORT_REFUSED = 0, /* not at all */
+  QTK_EXPORT_HELD = 1,    /* as it is held: quantized in its codes, dense as float rows. What
+                             is read back is the same */
+  QTK_EXPORT_ROWS = 2,    /* quantized, but as float rows; they are read back the same */
+  QTK_EXPORT_ROUNDED = 3  /* as float rows, which the file holds with fewer digits or
+                             quantizes again, since the options ask for it */
+};
+
+/* A tensor to write. */
+struct qtk_export_tensor {
+  const char *name; /* of the format's schema */
+  int ndim;
+  int64_t shape[QTK_MAX_DIMS]; /* of its rows as the schema has them: turned, if it says so */
+  const char *role;            /* "q", "norm1", "embedding", ...; of the first, if it is several */
+  int linear;                  /* a linear inside a block */
+  /* How it is held: dense of a dtype; quantized, [out, in] whatever `shape` says, rows in
+   * the order of the file; opaque if it can be had as float rows only. */
+  struct qtk_qlayout layout;
+  enum qtk_export_how how; /* what `accepts` answered */
+};
+
+/* 1 if tensor t is handed over quantized, as t->layout says. */
+static inline int qtk_export_is_quantized(const struct qtk_export_tensor *t)
+{
+  return t->how == QTK_EXPORT_HELD && t->layout.encoding != QTK_DENSE;
+}
+
 /* A model to write. Strings and arrays are borrowed until finish or abort. */
 struct qtk_export {
   const char *family;          /* of the architecture file */
   const char *config;          /* JSON in the names of the format's schema */
   const char *tokenizer;       /* JSON, or NULL */
   int n_tensors;
-  const struct qtk_tensor_info *tensors; /* names of the schema, shapes as written */
+  const struct qtk_export_tensor *tensors;
+  const char *name;            /* of the job */
+  /* A text that belongs to the model, named as for qtk_format_ops.text, or NULL. */
+  const char *(*text)(const struct qtk_export *model, const char *name);
+  const void *owner;           /* for text */
 };
 
 /* What the finished export consists of. */
@@ -40,6 +73,7 @@ struct qtk_export_result {
   uint64_t bytes;
   int n_files;
   char (*files)[256]; /* relative to the path; freed by the caller with free () */
+  uint64_t rounded;   /* values that are not read back as they were handed over */
 };
 
 struct qtk_format_ops {
@@ -97,19 +131,25 @@ struct qtk_format_ops {
 
   /* ---- writing, all optional together ----------------------------------------- */
 
-  /* Whether tensors of this layout can be written exactly; 1 or 0. Dense ones are
-   * asked for too. */
-  int (*accepts)(const void *options, const struct qtk_qlayout *layout);
+  /* How tensor t (its `how` is not set yet) is to be handed over; asked for each while
+   * planning, before any work. QTK_EXPORT_REFUSED, with an error that says why and what
+   * would be possible, ends the job: a writer never rounds what is quantized unless its
+   * options ask for that, or hold nothing but floats of a type anyway. */
+  enum qtk_export_how (*accepts)(const void *options, const struct qtk_export_tensor *t);
   /* Begins to write at `path` under temporary names. */
   int (*create)(struct qtk_context *ctx, const void *options, const char *path,
                 const struct qtk_export *model, void **w);
-  /* Tensor i, in order; float rows for dense ones, else as it is held. Called
-   * once for all rows of a quantized tensor, in pieces of rows for a dense one. */
+  /* Tensor i, in order. `quantized` has all rows of one that is handed over quantized,
+   * in one call; else `rows` are rows [row, row + n) of its shape, in pieces. */
   int (*write)(void *w, int i, int64_t row, int64_t n, const float *rows,
                const struct qtk_qtensor *quantized);
   /* Puts the files in place, or removes what was written. Both free w. */
   int (*finish)(void *w, struct qtk_export_result *result);
   void (*abort)(void *w);
+
+  /* Optional. While planning, with the same model as for create: QTK_EJOB if it cannot be
+   * written, and exactly how many bytes the files will have. Reads and writes nothing. */
+  int (*measure)(const void *options, const struct qtk_export *model, uint64_t *bytes);
 };
 
 #ifdef __cplusplus
