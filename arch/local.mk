@@ -1,6 +1,7 @@
 # Descriptions of model families, one TOML each; qtk-arch(5). data/ has what else
 # is data.
 nobase_dist_pkgdata_DATA += \
+	%D%/data/chat_templates.toml \
 	%D%/data/pretokenizers.toml \
 	%D%/gpt2.toml \
 	%D%/gpt_neo.toml \

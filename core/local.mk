@@ -29,6 +29,8 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/bundle-read.c \
 	%D%/bundle-tar.c %D%/bundle-tar.h \
 	%D%/bundle-write.c \
+	%D%/chat.c %D%/chat.h \
+	%D%/chat-pattern.c %D%/chat-pattern.h \
 	%D%/check.c \
 	%D%/check.h \
 	%D%/check-adapter.c \

@@ -11,6 +11,7 @@
     ls -d "$folder"/*/ 2>/dev/null | sed 's|/$||; s|.*/||'
   done
   ls arch | sed -n 's/\.toml$//p'
+  sed -n 's/^name = "\(.*\)"$/\1/p' arch/data/chat_templates.toml
 } | grep -v -x -e full | sort -u >"$lint_tmp/names"
 
 # A name is found between anything that is no letter or digit, and "-" is as
