@@ -15,30 +15,73 @@
 
 /* A copy of the file's tensor into `to`, cut by rows. */
 struct hold_copy {
+  struct qtk_context *ctx;
   struct model_tensor *t;
   struct qtk_qtensor to;
   const char *data; /* dense: the map */
 };
 
-/* A view of n rows from `row` on, at any row, of a tensor that qtk_model_sliceable. */
+/* Row `row` of integer zeros begins with a byte; past the last, its end does. */
+static int hold_at_byte(const struct qtk_qlayout *l, int64_t row)
+{
+  return row == l->rows || l->zero != QTK_ZERO_INT || row * l->groups % 8 == 0 || l->zero_bits % 8 == 0;
+}
+
+/* A view of n rows from `row` on, where hold_at_byte. The index, which all rows share, comes
+ * with the first. */
 static struct qtk_qtensor hold_rows_of(const struct qtk_qtensor *to, int64_t row, int64_t n)
 {
   struct qtk_qtensor view = *to;
-  size_t groups = (size_t)(row * to->layout.groups) * qtk_dtype_size(to->layout.scale_dtype);
+  size_t k = (size_t)(row * to->layout.groups), size = qtk_dtype_size(to->layout.scale_dtype);
 
   view.layout.rows = n;
   qtk_qlayout_init(&view.layout);
   view.codes = (char *)to->codes + (size_t)row * to->layout.row_bytes;
-  view.scales = (char *)to->scales + groups;
-  if (to->zeros != NULL)
-    view.zeros = (char *)to->zeros + groups;
+  view.scales = (char *)to->scales + k * size;
+  if (to->layout.zero == QTK_ZERO_INT)
+    view.zeros = (char *)to->zeros + k * (size_t)to->layout.zero_bits / 8;
+  else if (to->zeros != NULL)
+    view.zeros = (char *)to->zeros + k * size;
+  if (row > 0)
+    view.g_idx = NULL;
   return view;
+}
+
+static int hold_read(const struct hold_copy *c, int64_t row, int64_t n, struct qtk_qtensor *out)
+{
+  const struct qtk_source *s = c->t->m->source;
+
+  return s->ops->read_quantized(s->h, c->t->file, qtk_model_file_row(c->t, row), n, out);
+}
+
+/* Rows whose zeros begin or end within a byte go through memory of their own. */
+static int hold_copy_odd(const struct hold_copy *c, int64_t row, int64_t n)
+{
+  struct qtk_qtensor to = c->to, from;
+  size_t scales = (size_t)to.layout.groups * qtk_dtype_size(to.layout.scale_dtype);
+  struct qtk_qlayout layout = to.layout;
+
+  layout.rows = n;
+  qtk_qlayout_init(&layout);
+  void *block = qtk_alloc(c->ctx, qtk_qtensor_block_bytes(&layout), "scratch");
+  if (block == NULL)
+    return QTK_ENOMEM;
+  from = qtk_qtensor_over(&layout, block);
+  int rc = hold_read(c, row, n, &from);
+  memcpy((char *)to.codes + (size_t)row * layout.row_bytes, from.codes, layout.code_bytes);
+  memcpy((char *)to.scales + (size_t)row * scales, from.scales, layout.scale_bytes);
+  for (int64_t k = 0; k < n * layout.groups; k++)
+    qtk_set_zero(&to, row + k / layout.groups, k % layout.groups,
+                 qtk_get_zero(&from, k / layout.groups, k % layout.groups));
+  if (row == 0 && to.g_idx != NULL)
+    memcpy(to.g_idx, from.g_idx, layout.index_bytes);
+  qtk_free(c->ctx, block);
+  return rc;
 }
 
 static int hold_copy_packed(void *arg, size_t chunk)
 {
   const struct hold_copy *c = arg;
-  const struct qtk_source *s = c->t->m->source;
   int64_t row = (int64_t)chunk * HOLD_ROWS, end = row + HOLD_ROWS;
   int rc = QTK_OK;
 
@@ -46,8 +89,12 @@ static int hold_copy_packed(void *arg, size_t chunk)
     end = c->t->t.rows;
   while (rc == QTK_OK && row < end) {
     int64_t run = qtk_model_run(c->t, row, end - row);
-    struct qtk_qtensor part = hold_rows_of(&c->to, row, run);
-    rc = s->ops->read_quantized(s->h, c->t->file, qtk_model_file_row(c->t, row), run, &part);
+    if (hold_at_byte(&c->to.layout, row) && hold_at_byte(&c->to.layout, row + run)) {
+      struct qtk_qtensor part = hold_rows_of(&c->to, row, run);
+      rc = hold_read(c, row, run, &part);
+    } else {
+      rc = hold_copy_odd(c, row, run);
+    }
     row += run;
   }
   if (chunk % HOLD_DROP == HOLD_DROP - 1)
@@ -80,7 +127,7 @@ static int hold_copy_dense(void *arg, size_t chunk)
 static int hold_copy(struct qtk_context *ctx, struct model_tensor *t, const char *data)
 {
   const struct qtk_source *s = t->m->source;
-  struct hold_copy copy = {.t = t, .data = data};
+  struct hold_copy copy = {.ctx = ctx, .t = t, .data = data};
   size_t chunks = (size_t)((t->t.rows + HOLD_ROWS - 1) / HOLD_ROWS);
   int rc;
 

@@ -8,8 +8,7 @@
 
 int qtk_model_sliceable(const struct qtk_qlayout *layout)
 {
-  return layout->encoding == QTK_DENSE ||
-         (layout->encoding == QTK_AFFINE && layout->zero != QTK_ZERO_INT && !layout->has_g_idx);
+  return layout->encoding == QTK_DENSE || layout->encoding == QTK_AFFINE;
 }
 
 int qtk_model_in_order(const struct model_tensor *t)
@@ -51,8 +50,7 @@ static int open_quantized(struct model_tensor *t)
   const struct qtk_source *s = t->m->source;
   struct qtk_qlayout *layout = &t->t.layout;
 
-  if (t->transpose || t->t.ndim == 1 || s->ops->quantized == NULL ||
-      !s->ops->quantized(s->h, t->file, layout))
+  if (t->t.ndim == 1 || s->ops->quantized == NULL || !s->ops->quantized(s->h, t->file, layout))
     return 0;
   if (qtk_model_in_order(t) && qtk_model_whole(t))
     return 1;
@@ -87,6 +85,15 @@ static int open_absent(struct model_tensor *t)
   return qtk_qlayout_init(&t->t.layout);
 }
 
+/* Such a tensor is [out, in], however the files of the format turn others. */
+static int open_is_quantized(const struct model_tensor *t)
+{
+  const struct qtk_source *s = t->m->source;
+  struct qtk_qlayout layout;
+
+  return s->ops->quantized != NULL && s->ops->quantized(s->h, t->file, &layout);
+}
+
 static int open_find(struct model_tensor *t, const struct qtk_arch_place *place)
 {
   const struct qtk_source *s = t->m->source;
@@ -98,7 +105,7 @@ static int open_find(struct model_tensor *t, const struct qtk_arch_place *place)
     return qtk_error(QTK_EINPUT, "%s: tensor %s is missing (%s of %s)", s->path, place->names[0],
                      t->t.role, qtk_arch_file(t->m->arch));
   t->rows = place->rows;
-  t->transpose = place->transpose && t->t.ndim == 2;
+  t->transpose = place->transpose && t->t.ndim == 2 && !open_is_quantized(t);
   t->start = place->start;
   t->within = place->within;
   if (t->within < t->t.rows || t->start > t->within - t->t.rows)

@@ -14,6 +14,7 @@ qtkplugin_LTLIBRARIES += %D%/qtk-format-safetensors.la
 	%D%/safetensors/header.c \
 	%D%/safetensors/layout.c \
 	%D%/safetensors/model.c \
+	%D%/safetensors/read.c \
 	%D%/safetensors/safetensors.c \
 	%D%/safetensors/safetensors.h \
 	%D%/safetensors/text.c \

@@ -3,6 +3,7 @@
 #include "safetensors.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -170,26 +171,37 @@ static int model_has(const char *folder, const char *name)
   return has;
 }
 
-/* One file goes before shards, as in transformers. No weights are fine too. */
-static int model_open_folder(struct safetensors_model *m)
+/* FOLDER's weight file or index of the name `name`. */
+static void model_names(const char *name, char file[280], char index[280])
 {
-  if (model_has(m->folder, "model.safetensors"))
-    return model_one_file(m, "model.safetensors");
+  snprintf(file, 280, "%.250s.safetensors", name);
+  snprintf(index, 280, "%.250s.safetensors.index.json", name);
+}
+
+static int model_shards(struct safetensors_model *m, const char *file, const char *name)
+{
   char *index;
-  int rc = safetensors_text_read(m->folder, "model.safetensors.index.json", SAFETENSORS_HEADER_MAX,
-                                 &index);
+  int rc = safetensors_text_read(m->folder, name, SAFETENSORS_HEADER_MAX, &index);
   if (rc == QTK_OK && index) {
     rc = model_index(m, index);
     if (rc)
-      rc = qtk_error_at(rc, "%s/model.safetensors.index.json", m->folder);
+      rc = qtk_error_at(rc, "%s/%s", m->folder, name);
   } else if (rc == QTK_OK && !model_has(m->folder, "config.json")) {
-    rc = qtk_error(QTK_EINPUT,
-                   "%s: neither config.json nor model.safetensors nor "
-                   "model.safetensors.index.json is in this folder",
-                   m->folder);
+    rc = qtk_error(QTK_EINPUT, "%s: neither config.json nor %s nor %s is in this folder",
+                   m->folder, file, name);
   }
   free(index);
   return rc;
+}
+
+/* One file goes before shards, as in transformers. No weights are fine too. */
+static int model_open_folder(struct safetensors_model *m, const char *name)
+{
+  char file[280], index[280];
+  model_names(name, file, index);
+  if (model_has(m->folder, file))
+    return model_one_file(m, file);
+  return model_shards(m, file, index);
 }
 
 static int model_read_config(struct safetensors_model *m)
@@ -208,7 +220,7 @@ static int model_read_config(struct safetensors_model *m)
 }
 
 /* `path` is a folder, or a weight file in one. */
-static int model_load(struct safetensors_model *m, const char *path)
+static int model_load(struct safetensors_model *m, const char *path, const char *name)
 {
   struct stat st;
   int is_folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
@@ -221,17 +233,17 @@ static int model_load(struct safetensors_model *m, const char *path)
     m->folder = strdup(".");
   if (!m->folder)
     return qtk_error(QTK_ENOMEM, "out of memory for a path");
-  int rc = is_folder ? model_open_folder(m) : model_one_file(m, slash ? slash + 1 : path);
+  int rc = is_folder ? model_open_folder(m, name) : model_one_file(m, slash ? slash + 1 : path);
   return rc ? rc : model_read_config(m);
 }
 
-int safetensors_model_open(const char *path, struct safetensors_model **model)
+int safetensors_model_open(const char *path, const char *name, struct safetensors_model **model)
 {
   struct safetensors_model *m = calloc(1, sizeof *m);
   if (!m)
     return qtk_error(QTK_ENOMEM, "out of memory for a model");
   pthread_mutex_init(&m->lock, NULL);
-  int rc = model_load(m, path);
+  int rc = model_load(m, path, name);
   if (rc) {
     safetensors_model_close(m);
     m = NULL;

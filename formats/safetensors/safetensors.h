@@ -96,9 +96,22 @@ struct safetensors_model {
   int known[SAFETENSORS_TEXTS];
 };
 
-int safetensors_model_open(const char *path, struct safetensors_model **model);
+/* `path` is a folder, or a weight file in one. In a folder the weights are NAME.safetensors,
+ * or what NAME.safetensors.index.json names; `name` is "model" but for formats that have
+ * files of other names. */
+int safetensors_model_open(const char *path, const char *name, struct safetensors_model **model);
 void safetensors_model_close(struct safetensors_model *model);
 const char *safetensors_model_text(struct safetensors_model *model, enum safetensors_text which);
+
+/* ---- slots that read a model (read.c): h is a struct safetensors_model ---------------- */
+
+int safetensors_tensor(void *h, int i, struct qtk_tensor_info *info);
+int safetensors_read(void *h, int i, int64_t row, int64_t n, float *out, int64_t stride);
+int safetensors_map(void *h, int i, const void **data, uint64_t *bytes);
+void safetensors_drop(void *h, int i);
+const char *safetensors_config(void *h);
+const char *safetensors_tokenizer(void *h);
+const char *safetensors_text(void *h, const char *name);
 
 /* ---- writing (write.c, layout.c) ---------------------------------------------------- */
 

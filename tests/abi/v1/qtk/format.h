@@ -108,10 +108,12 @@ struct qtk_format_ops {
   int (*map)(void *h, int i, const void **data, uint64_t *bytes);
 
   /* Optional. If tensor i is held in a way that a quantized tensor expresses
-   * exactly: 1 and *layout (initialised); else 0. */
+   * exactly: 1 and *layout (initialised); else 0. Such a tensor is [out, in] even if the
+   * schema says that files hold it turned. */
   int (*quantized)(void *h, int i, struct qtk_qlayout *layout);
   /* With `quantized`. Rows [row, row + n) into `out`, a tensor of n rows of that
-   * layout; or, if `map_quantized` is there, all of it where it lies. */
+   * layout, with its g_idx unless that is NULL; or, if `map_quantized` is there, all of
+   * it where it lies. Any number of threads may read at once. */
   int (*read_quantized)(void *h, int i, int64_t row, int64_t n, struct qtk_qtensor *out);
   int (*map_quantized)(void *h, int i, struct qtk_qtensor *out);
 
