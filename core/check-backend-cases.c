@@ -458,6 +458,13 @@ RUN(cholesky_inverse)
   return rc == QTK_OK ? qtk_op_cholesky_inverse(s->ctx, &s->t[0]) : rc;
 }
 
+RUN(triangular_inverse)
+{
+  (void)k;
+  int rc = qtk_op_cholesky(s->ctx, 0, &s->t[0]);
+  return rc == QTK_OK ? qtk_op_triangular_inverse(s->ctx, &s->t[0]) : rc;
+}
+
 RUN(solve_triangular)
 {
   return qtk_op_solve_triangular(s->ctx, (int)k->a, (int)k->b, &s->t[0], &s->t[1]);
@@ -488,6 +495,11 @@ static const struct qtk_case cases_cholesky[] = {
 static const struct qtk_case cases_cholesky_inverse[] = {
     {"cholesky_inverse", "f32", 1e-4, case_cholesky_inverse, {SPD(50, QTK_F32)}, 0, 0, 0, 0},
     {"cholesky_inverse", "f64", 1e-10, case_cholesky_inverse, {SPD(50, QTK_F64)}, 0, 0, 0, 0},
+    {0}};
+
+static const struct qtk_case cases_triangular_inverse[] = {
+    {"triangular_inverse", "f32", 1e-4, case_triangular_inverse, {SPD(50, QTK_F32)}, 0, 0, 0, 0},
+    {"triangular_inverse", "f64", 1e-10, case_triangular_inverse, {SPD(50, QTK_F64)}, 0, 0, 0, 0},
     {0}};
 
 #define TRIANGLE(n) OF(IN, n, n, QTK_F32, QTK_FILL_TRIANGLE)
@@ -583,6 +595,7 @@ const struct qtk_case *const qtk_cases[] = {cases_linear_dw,
                                             cases_cross,
                                             cases_cholesky,
                                             cases_cholesky_inverse,
+                                            cases_triangular_inverse,
                                             cases_solve_triangular,
                                             cases_adamw,
                                             NULL};

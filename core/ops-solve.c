@@ -50,6 +50,13 @@ int qtk_op_cholesky_inverse(struct qtk_context *ctx, struct qtk_tensor *a)
   return rc != QTK_OK ? rc : OPS_RUN(ctx, cholesky_inverse, a);
 }
 
+int qtk_op_triangular_inverse(struct qtk_context *ctx, struct qtk_tensor *a)
+{
+  int rc = ops_square("triangular_inverse", a);
+
+  return rc != QTK_OK ? rc : OPS_RUN(ctx, triangular_inverse, a);
+}
+
 int qtk_op_solve_triangular(struct qtk_context *ctx, int upper, int transpose,
                             const struct qtk_tensor *t, struct qtk_tensor *b)
 {

@@ -96,6 +96,7 @@ static const struct qtk_slot slots_backend[] = {
   OPTIONAL(backend, cross),
   OPTIONAL(backend, cholesky),
   OPTIONAL(backend, cholesky_inverse),
+  OPTIONAL(backend, triangular_inverse),
   OPTIONAL(backend, solve_triangular),
   OPTIONAL(backend, adamw),
   END,

@@ -216,6 +216,7 @@ static const struct qtk_backend_ops cpu_ops = {
     .cross = cpu_cross,
     .cholesky = cpu_cholesky,
     .cholesky_inverse = cpu_cholesky_inverse,
+    .triangular_inverse = cpu_triangular_inverse,
     .solve_triangular = cpu_solve_triangular,
     .adamw = cpu_adamw,
 };

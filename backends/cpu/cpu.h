@@ -141,6 +141,7 @@ CPU_SLOT(gram)
 CPU_SLOT(cross)
 CPU_SLOT(cholesky)
 CPU_SLOT(cholesky_inverse)
+CPU_SLOT(triangular_inverse)
 CPU_SLOT(solve_triangular)
 CPU_SLOT(adamw)
 

@@ -171,12 +171,17 @@ static int solve_invert_block(void *arg, size_t task)
   return QTK_OK;
 }
 
-/* Needs zeros above the diagonal. */
+/* Leaves zeros above the diagonal. */
 static int solve_invert(struct solve *s)
 {
   int64_t blocks = cpu_ceil(s->n, SOLVE_BLOCK);
-  int rc = QTK_OK;
+  int rc = cpu_reserve(s->cpu, (size_t)((s->n + SOLVE_BLOCK) * SOLVE_BLOCK) * s->size,
+                       (size_t)(SOLVE_BLOCK * SOLVE_BLOCK) * s->size);
 
+  if (rc != QTK_OK)
+    return rc;
+  s->copy = s->cpu->shared.memory;
+  rc = solve_half(s, 1, 1);
   for (int64_t b = blocks - 1; b >= 0 && rc == QTK_OK; b--) {
     s->j = b * SOLVE_BLOCK;
     s->nj = solve_rows(s, s->j);
@@ -227,15 +232,18 @@ static int solve_square(struct solve *s)
 int cpu_cholesky_inverse(void *h, struct qtk_tensor *a)
 {
   struct solve s = solve_of(h, a);
-  int rc = cpu_reserve(s.cpu, (size_t)((s.n + SOLVE_BLOCK) * SOLVE_BLOCK) * s.size,
-                       (size_t)(SOLVE_BLOCK * SOLVE_BLOCK) * s.size);
+  int rc = solve_invert(&s);
 
-  if (rc != QTK_OK)
-    return rc;
-  s.copy = s.cpu->shared.memory;
-  if ((rc = solve_half(&s, 1, 1)) || (rc = solve_invert(&s)) || (rc = solve_square(&s)))
-    return rc;
-  return solve_half(&s, 1, 0);
+  if (rc == QTK_OK)
+    rc = solve_square(&s);
+  return rc != QTK_OK ? rc : solve_half(&s, 1, 0);
+}
+
+int cpu_triangular_inverse(void *h, struct qtk_tensor *a)
+{
+  struct solve s = solve_of(h, a);
+
+  return solve_invert(&s);
 }
 
 /* ---- triangular systems ------------------------------------------------------------------------

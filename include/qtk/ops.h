@@ -127,6 +127,7 @@ QTK_PUBLIC int qtk_op_cross(struct qtk_context *ctx, float alpha, const struct q
                             const struct qtk_tensor *b, struct qtk_tensor *C);
 QTK_PUBLIC int qtk_op_cholesky(struct qtk_context *ctx, int upper, struct qtk_tensor *a);
 QTK_PUBLIC int qtk_op_cholesky_inverse(struct qtk_context *ctx, struct qtk_tensor *a);
+QTK_PUBLIC int qtk_op_triangular_inverse(struct qtk_context *ctx, struct qtk_tensor *a);
 QTK_PUBLIC int qtk_op_solve_triangular(struct qtk_context *ctx, int upper, int transpose,
                                        const struct qtk_tensor *t, struct qtk_tensor *b);
 QTK_PUBLIC int qtk_op_adamw(struct qtk_context *ctx, const struct qtk_adamw *a,

@@ -136,6 +136,19 @@ static void one_cholesky(enum qtk_dtype dtype, int64_t n, double tolerance)
   ops_end();
 }
 
+static void one_triangular_inverse(enum qtk_dtype dtype, int64_t n, double tolerance)
+{
+  double *l = lower_of(definite(n), n), error;
+  struct qtk_tensor t = square(dtype, spoiled(l, n, 0), n, n);
+
+  ops_ok("triangular_inverse", qtk_op_triangular_inverse(ops_ctx, &t));
+  error = ops_reference() ? inverse_error(l, fetch(&t), n) : 0;
+  ops_ok("triangular_inverse",
+         error > 20 * tolerance ? qtk_error(QTK_ENUMERIC, "error %g", error) : QTK_OK);
+  ops_check_numbers("triangular_inverse", fetch(&t), NULL, n * n, tolerance, 0);
+  ops_end();
+}
+
 static void not_definite(enum qtk_dtype dtype, int64_t n)
 {
   double *a = definite(n);
@@ -179,6 +192,8 @@ static void cases(void)
   for (int s = 0; s < 5; s++) {
     one_cholesky(QTK_F32, sizes[s], 3e-6);
     one_cholesky(QTK_F64, sizes[s], 1e-7);
+    one_triangular_inverse(QTK_F32, sizes[s], 3e-6);
+    one_triangular_inverse(QTK_F64, sizes[s], 1e-7);
     not_definite(QTK_F32, sizes[s]);
     not_definite(QTK_F64, sizes[s]);
     for (int k = 0; k < 4; k++) {

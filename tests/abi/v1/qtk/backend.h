@@ -239,6 +239,9 @@ struct qtk_backend_ops {
   int (*cholesky)(void *h, int upper, struct qtk_tensor *a);
   /* In place: the inverse of A from its lower Cholesky triangle, both halves. */
   int (*cholesky_inverse)(void *h, struct qtk_tensor *a);
+  /* In place: the inverse of a lower triangle L [n, n]; the other half, which is not
+   * read, becomes 0. */
+  int (*triangular_inverse)(void *h, struct qtk_tensor *a);
   /* Solves op(T) X = B in place for B [n, m]; T triangular [n, n]. */
   int (*solve_triangular)(void *h, int upper, int transpose, const struct qtk_tensor *t,
                           struct qtk_tensor *b);
