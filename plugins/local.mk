@@ -7,12 +7,15 @@
 # %C%_qtk_quantizer_NAME_la_LDFLAGS = $(PLUGIN_LINK)
 # endif
 
+# Not a plugin: the choice of a group's grid, compiled into each that rounds to one.
+GRID = %D%/grid/grid.c %D%/grid/grid.h
+
 if BUILD_QUANTIZER_RTN
 qtkplugin_LTLIBRARIES += %D%/qtk-quantizer-rtn.la
 # Comparisons that may trap keep the loops over lanes from becoming vector code.
 %C%_qtk_quantizer_rtn_la_CFLAGS = $(AM_CFLAGS) $(VECTOR_CFLAGS) -fno-trapping-math
 %C%_qtk_quantizer_rtn_la_SOURCES = \
-	%D%/rtn/grid.c %D%/rtn/grid.h \
+	$(GRID) \
 	%D%/rtn/rtn.c
 %C%_qtk_quantizer_rtn_la_LIBADD = $(PLUGIN_LIBS)
 %C%_qtk_quantizer_rtn_la_LDFLAGS = $(PLUGIN_LINK)

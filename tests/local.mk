@@ -163,7 +163,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_tokenizer_model_LDADD = $(MODEL_LIBS)
 
 # The plugin itself, linked in: a plugin that is opened would bring a second core.
-%C%_unit_t_rtn_SOURCES = %D%/unit/t-rtn.c plugins/rtn/grid.c plugins/rtn/rtn.c
+%C%_unit_t_rtn_SOURCES = %D%/unit/t-rtn.c plugins/grid/grid.c plugins/rtn/rtn.c
 %C%_unit_t_rtn_CFLAGS = $(plugins_qtk_quantizer_rtn_la_CFLAGS)
 
 if HAVE_CMOCKA

@@ -5,8 +5,9 @@
  * a zero widens no range and is rounded without an error. Each lane has its own sum,
  * and lanes are added in order, so that the result depends on nothing but the weights,
  * however wide the processor's registers are. */
-#include "grid.h"
+#include "plugins/grid/grid.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -272,4 +273,23 @@ int grid_choose(const struct grid_rule *rule, const float *w, int64_t n, struct 
   if (rule->descent > 0)
     grid_descend(rule, w, n, grid);
   return 1;
+}
+
+int grid_refuse(const struct grid_rule *rule, const float *w, int64_t n, int64_t row, int64_t col)
+{
+  float lo = 0.0f, hi = 0.0f;
+  for (int64_t i = 0; i < n; i++) {
+    if (!isfinite(w[i]))
+      return qtk_error(QTK_ENUMERIC, "row %lld, column %lld: the weight is %g, not a finite number",
+                       (long long)row, (long long)(col + i), (double)w[i]);
+    lo = fminf(lo, w[i]);
+    hi = fmaxf(hi, w[i]);
+  }
+  int half = rule->dtype == QTK_F16;
+  return qtk_error(QTK_ENUMERIC,
+                   "row %lld, column %lld: weights from %g to %g need a scale above %g, the "
+                   "largest %s%s",
+                   (long long)row, (long long)col, (double)lo, (double)hi,
+                   half ? 65504.0 : (double)FLT_MAX, half ? "f16" : "f32",
+                   half ? "; scales = \"f32\" holds it" : "");
 }

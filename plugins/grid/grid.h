@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The grid of one group of weights: what = scale * (q - zero), q in 0 .. top. */
-#ifndef RTN_GRID_H
-#define RTN_GRID_H
+#ifndef PLUGINS_GRID_H
+#define PLUGINS_GRID_H
 
 #include <qtk/tensor.h>
 
@@ -22,6 +22,9 @@ struct grid {
 
 /* The grid of w [n]. 1, or 0 if a weight is not finite or the scale is beyond its type. */
 int grid_choose(const struct grid_rule *rule, const float *w, int64_t n, struct grid *grid);
+
+/* QTK_ENUMERIC with the reason why w [n], row `row` and columns from `col` on, has none. */
+int grid_refuse(const struct grid_rule *rule, const float *w, int64_t n, int64_t row, int64_t col);
 
 /* Codes of w [n] on the grid. */
 void grid_round(const struct grid_rule *rule, const struct grid *grid, const float *w, int64_t n,

@@ -3,11 +3,9 @@
 #define QTK_API 1
 #include <qtk/quantizer.h>
 
-#include <float.h>
-#include <math.h>
 #include <string.h>
 
-#include "grid.h"
+#include "plugins/grid/grid.h"
 
 #define RTN_CHUNK 32 /* rows to a piece of parallel work, to a look at the stop flag */
 
@@ -72,27 +70,6 @@ static int rtn_describe(const void *options, const struct qtk_linear *linear,
   return rc;
 }
 
-/* Why the weights w [n] at (row, col) have no grid. */
-static int rtn_refuse(const struct grid_rule *rule, const float *w, int64_t n, int64_t row,
-                      int64_t col)
-{
-  float lo = 0.0f, hi = 0.0f;
-  for (int64_t i = 0; i < n; i++) {
-    if (!isfinite(w[i]))
-      return qtk_error(QTK_ENUMERIC, "row %lld, column %lld: the weight is %g, not a finite number",
-                       (long long)row, (long long)(col + i), (double)w[i]);
-    lo = fminf(lo, w[i]);
-    hi = fmaxf(hi, w[i]);
-  }
-  int half = rule->dtype == QTK_F16;
-  return qtk_error(QTK_ENUMERIC,
-                   "row %lld, column %lld: weights from %g to %g need a scale above %g, the "
-                   "largest %s%s",
-                   (long long)row, (long long)col, (double)lo, (double)hi,
-                   half ? 65504.0 : (double)FLT_MAX, half ? "f16" : "f32",
-                   half ? "; scales = \"f32\" holds it" : "");
-}
-
 static int rtn_row(const struct grid_rule *rule, int64_t group, const struct qtk_linear *linear,
                    const float *w, int64_t row, struct qtk_qtensor *out, uint8_t *codes)
 {
@@ -101,7 +78,7 @@ static int rtn_row(const struct grid_rule *rule, int64_t group, const struct qtk
     int64_t n = linear->cols - col < group ? linear->cols - col : group;
     struct grid grid;
     if (!grid_choose(rule, x + col, n, &grid))
-      return rtn_refuse(rule, x + col, n, linear->row + row, col);
+      return grid_refuse(rule, x + col, n, linear->row + row, col);
     grid_round(rule, &grid, x + col, n, codes + col);
     qtk_set_scale(out, row, g, grid.scale);
     if (!rule->symmetric)
@@ -155,7 +132,7 @@ static int rtn_error_row(const struct rtn_errors *job, int64_t row, double *sums
       struct grid grid;
       rule.bits = job->bits[i];
       if (!grid_choose(&rule, x, n, &grid))
-        return rtn_refuse(&rule, x, n, job->linear->row + row, col);
+        return grid_refuse(&rule, x, n, job->linear->row + row, col);
       sums[i] += grid_error(&rule, &grid, x, n, 2.0);
     }
     for (int64_t i = 0; i < n; i++)

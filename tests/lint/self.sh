@@ -40,6 +40,8 @@ plant layers include/qtk/planted.h '#include <unistd.h>\n' 'not a header of the 
 plant layers include/qtk/planted.h '#include "core/registry.h"\n' 'may not include'
 plant layers plugins/planted/planted.c '#include "core/registry.h"\n' 'may not include'
 plant layers plugins/planted/planted.c '#include "config.h"\n' 'for the core alone'
+plant layers plugins/planted/planted.c '#include "plugins/rtn/rtn.c"\n' 'may not include'
+plant layers adapters/planted/planted.c '#include "plugins/grid/grid.h"\n' 'may not include'
 plant layers adapters/planted/planted.c '#include "../../core/registry.h"\n' 'may not include'
 plant layers tests/conform/planted.c '#include "core/registry.h"\n' 'may not include'
 plant layers tests/unit/planted.c '#include "core/nowhere.h"\n' 'cannot find'
