@@ -8,6 +8,8 @@ struct forward {
   struct qtk_session *s;
   struct block_frame *f;
   enum block_tape tape;
+  struct qtk_tensor values[BLOCK_VALUES]; /* where they are; N1 and N2 may be others */
+  const struct qtk_tensor *x;
 };
 
 static int forward_linear(const struct forward *w, enum qtk_role role, const struct qtk_tensor *x,
@@ -116,9 +118,9 @@ static int forward_keys(const struct forward *w, struct session_cache *cache)
   return rc == QTK_OK ? forward_append(w, &w->f->v, &cache->v) : rc;
 }
 
-/* out = the attention branch of n. */
+/* att from n. */
 static int forward_attention(const struct forward *w, const struct qtk_tensor *n,
-                             struct qtk_tensor *out)
+                             struct qtk_tensor *att)
 {
   const struct qtk_dims *d = &w->b->model.dims;
   struct qtk_attention a = {.heads = d->heads,
@@ -136,19 +138,18 @@ static int forward_attention(const struct forward *w, const struct qtk_tensor *n
     rc = forward_rotary(w);
   if (rc == QTK_OK)
     rc = forward_keys(w, &keys);
-  if (rc == QTK_OK)
-    rc = qtk_op_attention(w->s->ctx, &a, &w->f->q, &keys.k, &keys.v, &w->f->att,
-                          block_some(&w->f->lse));
-  return rc == QTK_OK ? forward_linear(w, QTK_ROLE_O, &w->f->att, out) : rc;
+  if (rc != QTK_OK)
+    return rc;
+  return qtk_op_attention(w->s->ctx, &a, &w->f->q, &keys.k, &keys.v, att, block_some(&w->f->lse));
 }
 
 /* ---- MLP -------------------------------------------------------------------------------- */
 
-/* out = the MLP branch of n. */
-static int forward_mlp(const struct forward *w, const struct qtk_tensor *n, struct qtk_tensor *out)
+/* act from n. */
+static int forward_mlp(const struct forward *w, const struct qtk_tensor *n, struct qtk_tensor *act)
 {
   const struct qtk_arch_model *m = &w->b->model;
-  enum qtk_activation act = (enum qtk_activation)m->activation;
+  enum qtk_activation kind = (enum qtk_activation)m->activation;
   struct block_frame *f = w->f;
   int rc;
 
@@ -159,76 +160,146 @@ static int forward_mlp(const struct forward *w, const struct qtk_tensor *n, stru
     if (rc == QTK_OK)
       rc = forward_linear(w, QTK_ROLE_UP, n, &f->up);
   }
-  if (rc == QTK_OK)
-    rc = m->gated ? qtk_op_gated(w->s->ctx, act, &f->gate, &f->up, &f->act)
-                  : qtk_op_activation(w->s->ctx, act, &f->up, &f->act);
-  return rc == QTK_OK ? forward_linear(w, QTK_ROLE_DOWN, &f->act, out) : rc;
+  if (rc != QTK_OK)
+    return rc;
+  return m->gated ? qtk_op_gated(w->s->ctx, kind, &f->gate, &f->up, act)
+                  : qtk_op_activation(w->s->ctx, kind, &f->up, act);
 }
 
-/* ---- the three shapes of a block ------------------------------------------------------------ */
+/* ---- the values of a block, in three shapes ------------------------------------------------
+ *
+ * before:   n1 = norm1 (x)  mid = x + o (att)          n2 = norm2 (mid)       y = mid + down (act)
+ * after:    n1 = x          mid = norm1 (x + o (att))  n2 = mid               y = norm2 (mid + ...)
+ * parallel: n1 = norm1 (x)  mid = o (att)              n2 = norm1 or 2 (x)    y = x + (mid + ...)
+ */
 
-/* mid = x + attention (norm1 (x)); y = mid + mlp (norm2 (mid)) */
-static int forward_before(const struct forward *w, const struct qtk_tensor *x,
-                          struct qtk_tensor *y)
+static int forward_n1(struct forward *w)
 {
-  struct block_frame *f = w->f;
-  struct qtk_tensor *mid = f->mid.data != NULL ? &f->mid : y;
-  int rc = forward_norm(w, QTK_ROLE_NORM1, x, &f->n1, &f->stats1);
-
-  if (rc == QTK_OK)
-    rc = forward_attention(w, &f->n1, &f->branch);
-  if (rc == QTK_OK)
-    rc = qtk_op_add(w->s->ctx, x, &f->branch, mid);
-  if (rc == QTK_OK)
-    rc = forward_norm(w, QTK_ROLE_NORM2, mid, &f->n2, &f->stats2);
-  if (rc == QTK_OK)
-    rc = forward_mlp(w, &f->n2, &f->branch);
-  return rc == QTK_OK ? qtk_op_add(w->s->ctx, mid, &f->branch, y) : rc;
+  if (w->b->model.norm_place == QTK_NORM_AFTER) {
+    w->values[BLOCK_N1] = *w->x;
+    return QTK_OK;
+  }
+  return forward_norm(w, QTK_ROLE_NORM1, w->x, &w->values[BLOCK_N1], &w->f->stats1);
 }
 
-/* mid = norm1 (x + attention (x)); y = norm2 (mid + mlp (mid)) */
-static int forward_after(const struct forward *w, const struct qtk_tensor *x,
-                         struct qtk_tensor *y)
+static int forward_att(struct forward *w)
+{
+  return forward_attention(w, &w->values[BLOCK_N1], &w->values[BLOCK_ATT]);
+}
+
+static int forward_mid(struct forward *w)
+{
+  int after = w->b->model.norm_place == QTK_NORM_AFTER;
+  struct qtk_tensor *mid = &w->values[BLOCK_MID];
+  int parallel = w->b->model.residual == QTK_RESIDUAL_PARALLEL;
+  int rc = forward_linear(w, QTK_ROLE_O, &w->values[BLOCK_ATT], parallel ? mid : &w->f->branch);
+
+  if (rc == QTK_OK && !parallel)
+    rc = qtk_op_add(w->s->ctx, w->x, &w->f->branch, after ? &w->f->sum1 : mid);
+  return rc == QTK_OK && after ? forward_norm(w, QTK_ROLE_NORM1, &w->f->sum1, mid, &w->f->stats1)
+                               : rc;
+}
+
+static int forward_n2(struct forward *w)
+{
+  const struct qtk_arch_model *m = &w->b->model;
+  int parallel = m->residual == QTK_RESIDUAL_PARALLEL;
+  int same = parallel ? m->norms == 1 : m->norm_place == QTK_NORM_AFTER;
+
+  if (same) {
+    w->values[BLOCK_N2] = w->values[parallel ? BLOCK_N1 : BLOCK_MID];
+    return QTK_OK;
+  }
+  return forward_norm(w, QTK_ROLE_NORM2, parallel ? w->x : &w->values[BLOCK_MID],
+                      &w->values[BLOCK_N2], &w->f->stats2);
+}
+
+static int forward_act(struct forward *w)
+{
+  return forward_mlp(w, &w->values[BLOCK_N2], &w->values[BLOCK_ACT]);
+}
+
+static int forward_y(struct forward *w)
 {
   struct block_frame *f = w->f;
-  int rc = forward_attention(w, x, &f->branch);
+  struct qtk_context *ctx = w->s->ctx;
+  struct qtk_tensor *mid = &w->values[BLOCK_MID], *y = &w->values[BLOCK_Y];
+  int parallel = w->b->model.residual == QTK_RESIDUAL_PARALLEL;
+  struct qtk_tensor *branch = parallel ? &f->branch2 : &f->branch;
+  int rc = forward_linear(w, QTK_ROLE_DOWN, &w->values[BLOCK_ACT], branch);
 
-  if (rc == QTK_OK)
-    rc = qtk_op_add(w->s->ctx, x, &f->branch, &f->sum1);
-  if (rc == QTK_OK)
-    rc = forward_norm(w, QTK_ROLE_NORM1, &f->sum1, &f->mid, &f->stats1);
-  if (rc == QTK_OK)
-    rc = forward_mlp(w, &f->mid, &f->branch);
-  if (rc == QTK_OK)
-    rc = qtk_op_add(w->s->ctx, &f->mid, &f->branch, &f->sum2);
+  if (rc != QTK_OK)
+    return rc;
+  if (parallel) {
+    rc = qtk_op_add(ctx, mid, branch, branch);
+    return rc == QTK_OK ? qtk_op_add(ctx, w->x, branch, y) : rc;
+  }
+  if (w->b->model.norm_place == QTK_NORM_BEFORE)
+    return qtk_op_add(ctx, mid, branch, y);
+  rc = qtk_op_add(ctx, mid, branch, &f->sum2);
   return rc == QTK_OK ? forward_norm(w, QTK_ROLE_NORM2, &f->sum2, y, &f->stats2) : rc;
 }
 
-/* y = x + attention (norm1 (x)) + mlp (norm1 or norm2 (x)) */
-static int forward_parallel(const struct forward *w, const struct qtk_tensor *x,
-                            struct qtk_tensor *y)
-{
-  struct block_frame *f = w->f;
-  int rc = forward_norm(w, QTK_ROLE_NORM1, x, &f->n1, &f->stats1);
+static int (*const forward_steps[BLOCK_VALUES])(struct forward *w) = {
+    [BLOCK_N1] = forward_n1, [BLOCK_ATT] = forward_att, [BLOCK_MID] = forward_mid,
+    [BLOCK_N2] = forward_n2, [BLOCK_ACT] = forward_act, [BLOCK_Y] = forward_y};
 
-  if (rc == QTK_OK)
-    rc = forward_attention(w, &f->n1, &f->branch);
-  if (rc == QTK_OK && w->b->model.norms == 2)
-    rc = forward_norm(w, QTK_ROLE_NORM2, x, &f->n2, &f->stats2);
-  if (rc == QTK_OK)
-    rc = forward_mlp(w, &f->n2, &f->branch2);
-  if (rc == QTK_OK)
-    rc = qtk_op_add(w->s->ctx, &f->branch, &f->branch2, &f->branch);
-  return rc == QTK_OK ? qtk_op_add(w->s->ctx, x, &f->branch, y) : rc;
+/* ---- what needs what --------------------------------------------------------------------------- */
+
+enum block_value qtk_block_input(const struct qtk_arch_model *m, enum qtk_role role)
+{
+  int shared = m->residual == QTK_RESIDUAL_PARALLEL && m->norms == 1;
+
+  switch (role) {
+  case QTK_ROLE_O:
+    return BLOCK_ATT;
+  case QTK_ROLE_DOWN:
+    return BLOCK_ACT;
+  case QTK_ROLE_GATE:
+  case QTK_ROLE_UP:
+  case QTK_ROLE_GATE_UP:
+    return shared ? BLOCK_N1 : BLOCK_N2;
+  default:
+    return BLOCK_N1;
+  }
 }
 
-static int forward_run(const struct forward *w, const struct qtk_tensor *x, struct qtk_tensor *y)
+int64_t qtk_block_width(const struct qtk_arch_model *m, enum block_value value)
 {
-  const struct qtk_arch_model *m = &w->b->model;
+  return value == BLOCK_ATT   ? m->dims.heads * m->dims.head_size
+         : value == BLOCK_ACT ? m->dims.ffn
+                              : m->dims.hidden;
+}
 
-  if (m->residual == QTK_RESIDUAL_PARALLEL)
-    return forward_parallel(w, x, y);
-  return m->norm_place == QTK_NORM_AFTER ? forward_after(w, x, y) : forward_before(w, x, y);
+/* What a value is made from, besides x. */
+static unsigned block_from(const struct qtk_arch_model *m, enum block_value value)
+{
+  int parallel = m->residual == QTK_RESIDUAL_PARALLEL;
+
+  switch (value) {
+  case BLOCK_ATT:
+    return BLOCK_BIT(BLOCK_N1);
+  case BLOCK_MID:
+    return BLOCK_BIT(BLOCK_ATT);
+  case BLOCK_N2:
+    return parallel ? m->norms == 1 ? BLOCK_BIT(BLOCK_N1) : 0 : BLOCK_BIT(BLOCK_MID);
+  case BLOCK_ACT:
+    return BLOCK_BIT(BLOCK_N2);
+  case BLOCK_Y:
+    return BLOCK_BIT(BLOCK_MID) | BLOCK_BIT(BLOCK_ACT);
+  default:
+    return 0;
+  }
+}
+
+unsigned qtk_block_needs(const struct qtk_arch_model *m, unsigned want, unsigned have)
+{
+  unsigned need = want;
+
+  for (int v = BLOCK_VALUES - 1; v >= 0; v--)
+    if ((need & BLOCK_BIT(v)) && !(have & BLOCK_BIT(v)))
+      need |= block_from(m, (enum block_value)v);
+  return need;
 }
 
 /* ---- a run ------------------------------------------------------------------------------------- */
@@ -248,15 +319,71 @@ int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, enum block
   return rc;
 }
 
+/* Where a full run has its values. Without norms behind, mid lies where y does. */
+static void forward_places(struct forward *w, const struct qtk_tensor *y)
+{
+  struct block_frame *f = w->f;
+  int parallel = w->b->model.residual == QTK_RESIDUAL_PARALLEL;
+
+  w->values[BLOCK_N1] = f->n1;
+  w->values[BLOCK_ATT] = f->att;
+  w->values[BLOCK_MID] = parallel ? f->branch : f->mid.data != NULL ? f->mid : *y;
+  w->values[BLOCK_N2] = f->n2;
+  w->values[BLOCK_ACT] = f->act;
+  w->values[BLOCK_Y] = *y;
+}
+
 int qtk_block_run(const struct qtk_block *b, struct qtk_session *s, enum block_tape tape,
                   const struct qtk_tensor *x, struct qtk_tensor *y)
 {
   struct block_frame f;
-  struct forward w = {b, s, &f, tape};
+  struct forward w = {.b = b, .s = s, .f = &f, .tape = tape, .x = x};
   int rc = qtk_block_frame(b, s, tape, &f);
 
-  if (rc != QTK_OK || tape == BLOCK_NO_TAPE)
-    return rc == QTK_OK ? forward_run(&w, x, y) : rc;
-  rc = qtk_op_copy(s->ctx, x, &f.x);
-  return rc == QTK_OK ? forward_run(&w, &f.x, y) : rc;
+  if (rc == QTK_OK)
+    forward_places(&w, y);
+  if (rc == QTK_OK && tape != BLOCK_NO_TAPE) {
+    w.x = &f.x;
+    rc = qtk_op_copy(s->ctx, x, &f.x);
+  }
+  for (int v = 0; rc == QTK_OK && v < BLOCK_VALUES; v++)
+    rc = forward_steps[v](&w);
+  return rc;
+}
+
+/* ---- a walk ------------------------------------------------------------------------------------ */
+
+#define WALK_SLOT 1 /* of the session's memory: a mid that has no other place */
+
+static int walk_places(struct forward *w, const struct block_walk *walk)
+{
+  int parallel = w->b->model.residual == QTK_RESIDUAL_PARALLEL;
+  struct qtk_tensor y = walk->at[BLOCK_Y];
+  int rc = QTK_OK;
+
+  if (!parallel && w->f->mid.data == NULL && walk->at[BLOCK_MID].data == NULL && y.data == NULL)
+    rc = qtk_session_matrix(w->s, w->s, WALK_SLOT, w->s->tokens, w->b->model.dims.hidden, &y);
+  forward_places(w, &y);
+  for (int v = 0; v < BLOCK_VALUES; v++)
+    if (walk->at[v].data != NULL)
+      w->values[v] = walk->at[v];
+  return rc;
+}
+
+int qtk_block_walk(const struct qtk_block *b, struct qtk_session *s, struct block_walk *walk)
+{
+  struct block_frame f;
+  struct forward w = {.b = b, .s = s, .f = &f, .x = walk->x};
+  unsigned need = qtk_block_needs(&b->model, walk->want, walk->have) & ~walk->have;
+  int rc = qtk_block_frame(b, s, BLOCK_NO_TAPE, &f);
+
+  if (rc == QTK_OK)
+    rc = walk_places(&w, walk);
+  for (int v = 0; rc == QTK_OK && v < BLOCK_VALUES; v++) {
+    if (need & BLOCK_BIT(v))
+      rc = forward_steps[v](&w);
+    if (rc == QTK_OK && walk->see != NULL && (walk->want & BLOCK_BIT(v)))
+      rc = walk->see(walk->arg, (enum block_value)v, &w.values[v]);
+  }
+  return rc;
 }

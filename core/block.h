@@ -84,7 +84,43 @@ enum block_tape {
 int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, enum block_tape tape,
                     struct block_frame *f);
 
-/* y [tokens, hidden] from x; y may be x. */
+/* What a block makes on its way from x to y, each from those before it. N1, ATT, N2 and
+ * ACT are what its linears read. */
+enum block_value {
+  BLOCK_N1,  /* read by q, k, v */
+  BLOCK_ATT, /* read by o */
+  BLOCK_MID, /* between attention and MLP; of parallel branches: the first one alone */
+  BLOCK_N2,  /* read by gate, up */
+  BLOCK_ACT, /* read by down */
+  BLOCK_Y,
+  BLOCK_VALUES
+};
+#define BLOCK_BIT(value) (1u << (value))
+/* What may be had from an earlier walk. */
+#define BLOCK_KEPT (BLOCK_BIT(BLOCK_ATT) | BLOCK_BIT(BLOCK_MID) | BLOCK_BIT(BLOCK_ACT))
+
+/* The value that the linear reads: N1 where branches share a norm. */
+QTK_PUBLIC enum block_value qtk_block_input(const struct qtk_arch_model *m, enum qtk_role role);
+/* A value's columns. */
+QTK_PUBLIC int64_t qtk_block_width(const struct qtk_arch_model *m, enum block_value value);
+/* Values that are needed for those of `want` where those of `have` are there. */
+unsigned qtk_block_needs(const struct qtk_arch_model *m, unsigned want, unsigned have);
+
+/* A run of a part of a block, without a tape. */
+struct block_walk {
+  const struct qtk_tensor *x;
+  unsigned want, have;
+  /* Where values lie that `have` says are there, and where others are put; data NULL:
+   * in memory of the session that the next of them may take. MID and Y may lie where x
+   * does. Y needs a place; N1 and N2 have none, they are made each time. */
+  struct qtk_tensor at[BLOCK_VALUES];
+  /* Sees the values of `want`, one after the other; or NULL. */
+  int (*see)(void *arg, enum block_value value, const struct qtk_tensor *t);
+  void *arg;
+};
+int qtk_block_walk(const struct qtk_block *b, struct qtk_session *s, struct block_walk *walk);
+
+/* y [tokens, hidden] from x; y may be x. With `tape` backward may follow. */
 int qtk_block_run(const struct qtk_block *b, struct qtk_session *s, enum block_tape tape,
                   const struct qtk_tensor *x, struct qtk_tensor *y);
 /* dx (it may be dy) from dy of the session's last run of this block with that tape; gradients

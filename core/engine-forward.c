@@ -125,11 +125,11 @@ static int pass_block(struct pass *p, int64_t layer)
   int rc = qtk_check_stop(e->ctx);
 
   if (rc == QTK_OK && e->streaming)
-    rc = qtk_engine_hold_layer(e, layer);
+    rc = qtk_engine_hold(e, layer);
   if (rc == QTK_OK)
     rc = pass_run_block(p, layer);
   if (e->streaming)
-    qtk_engine_drop_layer(e, layer);
+    qtk_engine_drop(e, layer);
   if (rc != QTK_OK)
     return rc == QTK_EINTERRUPTED ? rc : qtk_error_at(rc, "block %lld", (long long)layer);
   return pass_stream(p, (int)layer + 1);
@@ -175,7 +175,7 @@ static int pass_mix(const struct pass *p, struct qtk_tensor *out)
   return rc;
 }
 
-static int pass_run(struct pass *p, const int32_t *ids, struct qtk_tensor *out)
+static int pass_embed(struct pass *p, const int32_t *ids)
 {
   int rc = pass_check_ids(p, ids);
 
@@ -183,8 +183,13 @@ static int pass_run(struct pass *p, const int32_t *ids, struct qtk_tensor *out)
     rc = pass_matrix(p, ENGINE_HIDDEN, p->e->arch->dims.hidden, &p->hidden);
   if (rc == QTK_OK)
     rc = pass_tokens(p, ids);
-  if (rc == QTK_OK)
-    rc = pass_positions(p);
+  return rc == QTK_OK ? pass_positions(p) : rc;
+}
+
+static int pass_run(struct pass *p, const int32_t *ids, struct qtk_tensor *out)
+{
+  int rc = pass_embed(p, ids);
+
   if (rc == QTK_OK)
     rc = pass_stream(p, 0);
   for (int64_t i = 0; rc == QTK_OK && i < p->e->arch->layers; i++)
@@ -208,4 +213,33 @@ int qtk_session_forward(struct qtk_session *s, const int32_t *ids, const int64_t
   if (rc == QTK_OK)
     qtk_session_commit(s);
   return rc;
+}
+
+/* ---- block by block ---------------------------------------------------------------------------- */
+
+int qtk_session_embed(struct qtk_session *s, const int32_t *ids, const int64_t *lengths,
+                      struct qtk_tensor *hidden)
+{
+  struct pass p = {.e = s->engine, .s = s};
+  int rc = qtk_session_begin(s, lengths);
+
+  if (rc == QTK_OK)
+    rc = pass_embed(&p, ids);
+  *hidden = p.hidden;
+  return rc;
+}
+
+int qtk_session_pass(struct qtk_session *s, const int64_t *lengths)
+{
+  return qtk_session_begin(s, lengths);
+}
+
+int qtk_session_walk(struct qtk_session *s, int64_t layer, struct block_walk *walk)
+{
+  int rc = qtk_check_stop(s->ctx);
+
+  if (rc == QTK_OK)
+    rc = qtk_block_walk(&s->engine->layers[layer].block, s, walk);
+  return rc == QTK_OK || rc == QTK_EINTERRUPTED ? rc
+                                                : qtk_error_at(rc, "block %lld", (long long)layer);
 }

@@ -92,8 +92,6 @@ int qtk_engine_loss(struct qtk_session *s, const struct qtk_batch *batch,
 /* Numbers of the model's tensors; vectors into backend memory. */
 int qtk_engine_find_weights(struct qtk_engine *e);
 int qtk_engine_hold_all(struct qtk_engine *e);
-int qtk_engine_hold_layer(struct qtk_engine *e, int64_t layer);
-void qtk_engine_drop_layer(struct qtk_engine *e, int64_t layer);
 void qtk_engine_free_weights(struct qtk_engine *e);
 /* From now on a block's weights are held only while it runs: 1, or 0 if they are
  * already, or cannot be. */

@@ -117,27 +117,53 @@ int qtk_engine_find_weights(struct qtk_engine *e)
 
 /* ---- holding ---------------------------------------------------------------------------------- */
 
-int qtk_engine_hold_layer(struct qtk_engine *e, int64_t layer)
+#define WEIGHTS_OUTSIDE 5
+
+/* Weight i outside the blocks. */
+static struct engine_weight *weights_outside(struct qtk_engine *e, int i)
 {
-  struct engine_layer *l = &e->layers[layer];
+  struct engine_weight *all[WEIGHTS_OUTSIDE] = {&e->embedding, &e->positions, &e->project_in,
+                                                &e->project_out, &e->head};
+
+  return all[i];
+}
+
+int qtk_engine_hold(struct qtk_engine *e, int64_t layer)
+{
   int rc = QTK_OK;
 
-  for (int role = 0; rc == QTK_OK && role < QTK_ROLE_LINEARS; role++) {
-    rc = weights_hold(e, &l->weights[role]);
-    if (rc == QTK_OK && l->weights[role].held)
-      l->block.linears[role].w = l->weights[role].device;
+  for (int i = 0; rc == QTK_OK && layer < 0 && i < WEIGHTS_OUTSIDE; i++)
+    rc = weights_hold(e, weights_outside(e, i));
+  for (int role = 0; rc == QTK_OK && layer >= 0 && role < QTK_ROLE_LINEARS; role++) {
+    struct engine_weight *w = &e->layers[layer].weights[role];
+    rc = weights_hold(e, w);
+    if (rc == QTK_OK && w->held)
+      e->layers[layer].block.linears[role].w = w->device;
   }
   return rc;
 }
 
-void qtk_engine_drop_layer(struct qtk_engine *e, int64_t layer)
+static void weights_drop(struct qtk_engine *e, struct engine_weight *w)
 {
-  for (int role = 0; role < QTK_ROLE_LINEARS; role++) {
-    struct engine_weight *w = &e->layers[layer].weights[role];
-    weights_release(e, w);
-    if (w->tensor >= 0)
-      qtk_model_drop(e->model, w->tensor);
-  }
+  weights_release(e, w);
+  if (w->tensor >= 0)
+    qtk_model_drop(e->model, w->tensor);
+}
+
+void qtk_engine_drop(struct qtk_engine *e, int64_t layer)
+{
+  for (int i = 0; layer < 0 && i < WEIGHTS_OUTSIDE; i++)
+    weights_drop(e, weights_outside(e, i));
+  for (int role = 0; layer >= 0 && role < QTK_ROLE_LINEARS; role++)
+    weights_drop(e, &e->layers[layer].weights[role]);
+}
+
+void qtk_engine_release(struct qtk_engine *e, int tensor)
+{
+  const struct qtk_arch_tensor *t = qtk_arch_tensor(qtk_model_arch(e->model), tensor);
+
+  if (t->ndim == 2)
+    weights_release(e, weights_matrix(e, t));
 }
 
 /* A quarter of the room is left for activations. */
@@ -165,31 +191,25 @@ int qtk_engine_stream(struct qtk_engine *e)
     return 0;
   e->streaming = 1;
   for (int64_t i = 0; i < e->arch->layers; i++)
-    qtk_engine_drop_layer(e, i);
+    qtk_engine_drop(e, i);
   return 1;
 }
 
 int qtk_engine_hold_all(struct qtk_engine *e)
 {
-  struct engine_weight *outside[] = {&e->embedding, &e->positions, &e->project_in, &e->project_out,
-                                     &e->head};
-  int rc = QTK_OK;
+  int rc;
 
-  e->streaming = weights_may_stream(e) && weights_must_stream(e);
-  for (int i = 0; rc == QTK_OK && i < 5; i++)
-    rc = weights_hold(e, outside[i]);
+  e->streaming = weights_may_stream(e) && (e->streaming || weights_must_stream(e));
+  rc = qtk_engine_hold(e, -1);
   for (int64_t i = 0; rc == QTK_OK && !e->streaming && i < e->arch->layers; i++)
-    rc = qtk_engine_hold_layer(e, i);
+    rc = qtk_engine_hold(e, i);
   return rc;
 }
 
 void qtk_engine_free_weights(struct qtk_engine *e)
 {
-  struct engine_weight *outside[] = {&e->embedding, &e->positions, &e->project_in, &e->project_out,
-                                     &e->head};
-
-  for (int i = 0; i < 5; i++)
-    weights_release(e, outside[i]);
+  for (int i = 0; i < WEIGHTS_OUTSIDE; i++)
+    weights_release(e, weights_outside(e, i));
   for (int64_t i = 0; e->layers != NULL && i < e->arch->layers; i++) {
     for (int role = 0; role < QTK_ROLE_LINEARS; role++)
       weights_release(e, &e->layers[i].weights[role]);

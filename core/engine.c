@@ -42,9 +42,9 @@ static int engine_open(struct qtk_engine *e, const struct qtk_attached *adapters
   return rc == QTK_OK ? qtk_engine_attach(e) : rc;
 }
 
-int qtk_engine_open(struct qtk_context *ctx, struct qtk_model *model,
-                    const struct qtk_attached *adapters, int n_adapters,
-                    struct qtk_engine **engine)
+static int engine_new(struct qtk_context *ctx, struct qtk_model *model, int streaming,
+                      const struct qtk_attached *adapters, int n_adapters,
+                      struct qtk_engine **engine)
 {
   struct qtk_engine *e = calloc(1, sizeof *e);
   int rc;
@@ -55,6 +55,7 @@ int qtk_engine_open(struct qtk_context *ctx, struct qtk_model *model,
   e->ctx = ctx;
   e->model = model;
   e->arch = qtk_arch_model(qtk_model_arch(model));
+  e->streaming = streaming;
   rc = engine_open(e, adapters, n_adapters);
   if (rc != QTK_OK) {
     qtk_engine_close(e);
@@ -62,6 +63,19 @@ int qtk_engine_open(struct qtk_context *ctx, struct qtk_model *model,
   }
   *engine = e;
   return QTK_OK;
+}
+
+int qtk_engine_open(struct qtk_context *ctx, struct qtk_model *model,
+                    const struct qtk_attached *adapters, int n_adapters,
+                    struct qtk_engine **engine)
+{
+  return engine_new(ctx, model, 0, adapters, n_adapters, engine);
+}
+
+int qtk_engine_open_blocks(struct qtk_context *ctx, struct qtk_model *model,
+                           struct qtk_engine **engine)
+{
+  return engine_new(ctx, model, 1, NULL, 0, engine);
 }
 
 void qtk_engine_close(struct qtk_engine *e)

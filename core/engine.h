@@ -25,6 +25,16 @@ QTK_PUBLIC void qtk_engine_close(struct qtk_engine *e);
 /* The unquantized model, for qtk_source_rows; borrowed. */
 QTK_PUBLIC void qtk_engine_source(struct qtk_engine *e, const struct qtk_model *source);
 
+/* An engine whose blocks' weights are held only on request: for work that goes block by
+ * block. */
+QTK_PUBLIC int qtk_engine_open_blocks(struct qtk_context *ctx, struct qtk_model *model,
+                                      struct qtk_engine **engine);
+/* Holds those weights of a block (-1: outside the blocks) that are not held, as the model
+ * has them now. One that is to be replaced is released first. */
+QTK_PUBLIC int qtk_engine_hold(struct qtk_engine *e, int64_t layer);
+QTK_PUBLIC void qtk_engine_drop(struct qtk_engine *e, int64_t layer);
+QTK_PUBLIC void qtk_engine_release(struct qtk_engine *e, int tensor);
+
 /* A batch: n_sequences sequences of lengths[i] new tokens each (packed one after
  * the other), cache room of `capacity` tokens a sequence (0: no cache, each pass
  * stands alone). */
@@ -48,6 +58,16 @@ QTK_PUBLIC void qtk_session_checkpoint(struct qtk_session *s, int checkpoint);
  * the projection) is the session's until the next pass. */
 QTK_PUBLIC int qtk_session_forward(struct qtk_session *s, const int32_t *ids,
                                    const int64_t *lengths, struct qtk_tensor *hidden);
+/* The first part of a pass over sequences that stand alone: *hidden [T, hidden] as block 0
+ * reads it is the session's until the next pass. The pass stays at hand for: */
+QTK_PUBLIC int qtk_session_embed(struct qtk_session *s, const int32_t *ids,
+                                 const int64_t *lengths, struct qtk_tensor *hidden);
+/* A pass like it without an embedding: for hidden states that the caller has. */
+QTK_PUBLIC int qtk_session_pass(struct qtk_session *s, const int64_t *lengths);
+/* Runs a part of a block, whose weights are held, over the pass at hand. */
+struct block_walk;
+QTK_PUBLIC int qtk_session_walk(struct qtk_session *s, int64_t layer, struct block_walk *walk);
+
 /* logits [n, V] = head of rows [row, row + n) of hidden; the memory is the caller's. */
 QTK_PUBLIC int qtk_engine_logits(struct qtk_engine *e, const struct qtk_tensor *hidden,
                                  int64_t row, struct qtk_tensor *logits);

@@ -66,7 +66,8 @@ BLACK_TESTS = \
 	%D%/numeric/perplexity-model \
 	%D%/numeric/safetensors-values \
 	%D%/numeric/smollm2 \
-	%D%/numeric/tokenizer-model
+	%D%/numeric/tokenizer-model \
+	%D%/numeric/walk
 
 SH_TESTS = \
 	%D%/cli/0001-version.sh \
@@ -161,6 +162,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_perplexity_model_LDADD = $(MODEL_LIBS)
 %C%_numeric_smollm2_LDADD = $(MODEL_LIBS)
 %C%_numeric_tokenizer_model_LDADD = $(MODEL_LIBS)
+%C%_numeric_walk_LDADD = $(MODEL_LIBS)
 
 # The plugin itself, linked in: a plugin that is opened would bring a second core.
 %C%_unit_t_rtn_SOURCES = %D%/unit/t-rtn.c plugins/grid/grid.c plugins/rtn/rtn.c
@@ -176,7 +178,7 @@ EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D
 	%D%/lint/lib.sh %D%/lint/declared.sh %D%/lint/libraries \
 	%D%/abi/layout.sh %D%/abi/v1 %D%/conform/bad-backend.c %D%/conform/bad-quantizer.c %D%/conform/toy-objective.c \
 	%D%/conform/toy-opaque.c %D%/conform/toy-scales.c %D%/conform/toy-stream.c \
-	%D%/tap.h %D%/numeric/model.h %D%/numeric/toy.h %D%/conform/format.h %D%/conform/gguf-make.h \
+	%D%/tap.h %D%/numeric/model.h %D%/numeric/toy.h %D%/numeric/record.h %D%/conform/format.h %D%/conform/gguf-make.h \
 	%D%/unit/bundle-make.h \
 	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/nano %D%/data/tokenizer
 
