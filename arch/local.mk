@@ -5,8 +5,10 @@ nobase_dist_pkgdata_DATA += \
 	%D%/data/pretokenizers.toml \
 	%D%/gpt2.toml \
 	%D%/gpt_neo.toml \
+	%D%/gpt_neox.toml \
 	%D%/gptj.toml \
 	%D%/llama.toml \
 	%D%/mistral.toml \
 	%D%/opt.toml \
-	%D%/qwen2.toml
+	%D%/qwen2.toml \
+	%D%/qwen3.toml

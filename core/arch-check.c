@@ -6,15 +6,16 @@
 #include "core/str.h"
 
 static const char *const check_top[] = {
-    "family",    "summary", "canonical", "parameters", "model", "embedding", "positions", "rotary",
-    "norm",      "block",   "attention", "mlp",        "final", "head",      "linears",   "schema",
-    NULL};
-static const char *const check_schema_keys[] = {"match",  "only",   "config",     "flat",   "prefix",
-                                                "ignore", "parameters", "tensors", NULL};
+    "family",    "summary", "canonical", "parameters", "model",     "embedding",
+    "positions", "rotary",  "norm",      "block",      "attention", "mlp",
+    "final",     "head",    "linears",   "schema",     NULL};
+static const char *const check_schema_keys[] = {"match",  "only",       "config",  "flat", "prefix",
+                                                "ignore", "parameters", "tensors", "read", NULL};
 static const char *const check_parameter_keys[] = {"kind", "default", NULL};
-static const char *const check_entry_keys[] = {"keys", "values", "write", NULL};
-static const char *const check_tensor_keys[] = {"name", "rows", "transpose", "start", "within",
-                                                NULL};
+static const char *const check_entry_keys[] = {"keys", "values", "null", "from",
+                                               "to",   "write",  NULL};
+static const char *const check_tensor_keys[] = {"name",  "rows",   "transpose",
+                                                "start", "within", NULL};
 static const char *const check_linears_keys[] = {"order", NULL};
 
 /* Each table among the entries of `table` may have these keys. */
@@ -49,13 +50,17 @@ static int check_schema(const struct qtk_toml *schema, const struct qtk_toml *pa
 {
   static const char *const tables[] = {"match", "only", "config", "parameters", "tensors"};
   const struct qtk_toml *table[5] = {0};
-  int rc;
+  int rc, flag;
 
   if (qtk_toml_kind(schema) != QTK_TOML_TABLE)
     return qtk_toml_error(schema, "a schema is a table");
   rc = qtk_toml_only(schema, check_schema_keys);
   for (int i = 0; rc == QTK_OK && i < 5; i++)
     rc = qtk_toml_get_table(schema, tables[i], &table[i]);
+  if (rc == QTK_OK)
+    rc = qtk_toml_get_bool(schema, "read", &flag);
+  if (rc == QTK_OK)
+    rc = qtk_toml_get_bool(schema, "flat", &flag);
   if (rc == QTK_OK)
     rc = check_entries(table[3], check_entry_keys);
   if (rc == QTK_OK)

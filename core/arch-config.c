@@ -30,7 +30,13 @@ static const char *config_key(const struct qtk_toml *entry)
   return qtk_toml_text(keys);
 }
 
-/* The schema's own name for a value; a new reference. */
+static int config_cannot(const struct config *c, const char *parameter)
+{
+  return qtk_error(QTK_EJOB, "%s: parameter %s of this model cannot be said in the names of %s",
+                   c->arch->file, parameter, c->name);
+}
+
+/* The schema's own name for a value: a new reference, NULL if it has none. */
 static json_t *config_value(const struct qtk_toml *entry, json_t *value)
 {
   const struct qtk_toml *values =
@@ -46,7 +52,7 @@ static json_t *config_value(const struct qtk_toml *entry, json_t *value)
     if (same)
       return json_string(qtk_toml_key(ours));
   }
-  return json_incref(value);
+  return values == NULL ? json_incref(value) : NULL;
 }
 
 /* Whether the entry's condition, if it has one, lets it be written. */
@@ -68,9 +74,38 @@ static int config_wanted(const struct config *c, const struct qtk_toml *entry, i
   return rc;
 }
 
+/* Whether null says this value; formats whose keys are flat have none. */
+static int config_is_null(const struct config *c, const struct qtk_toml *entry, json_t *value)
+{
+  const struct qtk_toml *null =
+      qtk_toml_kind(entry) == QTK_TOML_TABLE ? qtk_toml_get(entry, "null") : NULL;
+  struct qtk_formula_scope scope = {c->arch->parameters, NULL, -1};
+  json_t *one;
+
+  if (null == NULL || c->flat || qtk_arch_value(null, &scope, &one) != QTK_OK)
+    return 0;
+  int same = json_equal(one, value);
+  json_decref(one);
+  return same;
+}
+
+/* What is written for a parameter's value: a new reference. */
+static int config_say(const struct config *c, const struct qtk_toml *entry, json_t *value,
+                      json_t **said)
+{
+  const struct qtk_toml *to =
+      qtk_toml_kind(entry) == QTK_TOML_TABLE ? qtk_toml_get(entry, "to") : NULL;
+  struct qtk_formula_scope scope = {c->arch->parameters, NULL, -1};
+
+  if (to != NULL)
+    return qtk_arch_value(to, &scope, said);
+  *said = config_is_null(c, entry, value) ? json_null() : config_value(entry, value);
+  return *said != NULL ? QTK_OK : config_cannot(c, qtk_toml_key(entry));
+}
+
 static int config_parameter(const struct config *c, const struct qtk_toml *entry)
 {
-  json_t *value = json_object_get(c->arch->parameters, qtk_toml_key(entry));
+  json_t *value = json_object_get(c->arch->parameters, qtk_toml_key(entry)), *said;
   const char *key = config_key(entry);
   int wanted = 0, rc = config_wanted(c, entry, &wanted);
 
@@ -78,7 +113,8 @@ static int config_parameter(const struct config *c, const struct qtk_toml *entry
     return rc;
   if (json_is_array(value) && json_array_size(value) == 0)
     return QTK_OK;
-  return qtk_arch_config_set(c->json, key, c->flat, config_value(entry, value));
+  rc = config_say(c, entry, value, &said);
+  return rc == QTK_OK ? qtk_arch_config_set(c->json, key, c->flat, said) : rc;
 }
 
 /* What makes the schema's readers take it for this family. */
@@ -130,25 +166,36 @@ static int config_values(void *arg, const char *name, float *out)
   return qtk_error(QTK_EJOB, "the values of %s are not known", name);
 }
 
-/* What was written must be read as what was meant. */
-static int config_check(const struct config *c)
+/* The first parameter that reads otherwise than it was written. */
+static const char *config_difference(const struct qtk_arch *a, const struct qtk_arch *b)
 {
-  struct qtk_arch again = *c->arch;
-  struct qtk_arch_source source = {
-      .file = "what was written", .schema = c->name, .arg = (void *)(uintptr_t)c};
   const char *name;
   json_t *value;
 
+  json_object_foreach(
+      a->parameters, name,
+      value) if (!json_equal(value, json_object_get(b->parameters, name))) return name;
+  return "(none)";
+}
+
+/* What was written must be read as what was meant: parameters may differ where nothing
+ * hangs on them. */
+static int config_check(const struct config *c)
+{
+  struct qtk_arch again = {.file = c->arch->file, .root = c->arch->root};
+  struct qtk_arch_source source = {
+      .file = "what was written", .schema = c->name, .arg = (void *)(uintptr_t)c};
+
   source.shape = config_shape;
   source.values = config_values;
-  again.parameters = NULL;
   int rc = qtk_arch_read_parameters(&again, &source, c->json);
   if (rc == QTK_OK)
-    json_object_foreach(c->arch->parameters, name, value)
-      if (rc == QTK_OK && !json_equal(value, json_object_get(again.parameters, name)))
-        rc = qtk_error(QTK_EJOB, "%s: parameter %s of this model cannot be said in the names of %s",
-                       c->arch->file, name, c->name);
+    rc = qtk_arch_read_structure(&again);
+  if (rc == QTK_OK && !qtk_arch_same_structure(c->arch, &again))
+    rc = config_cannot(c, config_difference(c->arch, &again));
   json_decref(again.parameters);
+  free(again.layers);
+  free(again.factors);
   return rc == QTK_OK ? QTK_OK : QTK_EJOB;
 }
 

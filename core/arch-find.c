@@ -174,10 +174,14 @@ static size_t find_score(const struct find *find, const struct find_file *file)
   const struct qtk_toml *schema = qtk_toml_get(qtk_toml_get(file->root, "schema"),
                                                find->source->schema);
   const struct qtk_toml *match = qtk_toml_get(schema, "match");
+  const struct qtk_toml *read = qtk_toml_get(schema, "read");
   const char *family = json_string_value(json_object_get(find->config, "family"));
 
   if (strcmp(find->source->schema, QTK_ARCH_SCHEMA) == 0)
     return family != NULL && strcmp(family, file->family) == 0;
+  /* Its files are read as another family's. */
+  if (read != NULL && qtk_toml_kind(read) == QTK_TOML_BOOL && !qtk_toml_bool(read))
+    return 0;
   for (size_t i = 0; i < qtk_toml_length(match); i++) {
     const struct qtk_toml *values = qtk_toml_item(match, i);
     const json_t *value = qtk_arch_config_get(find->config, qtk_toml_key(values));

@@ -42,6 +42,8 @@ int qtk_arch_value(const struct qtk_toml *node, const struct qtk_formula_scope *
 /* The value of a key of a configuration: the key itself, else a dotted path; borrowed,
  * NULL if absent or null. */
 json_t *qtk_arch_config_get(const json_t *config, const char *key);
+/* Whether it is there, be it null. */
+int qtk_arch_config_has(const json_t *config, const char *key);
 /* Sets it: under the key itself if `flat`, else in nested objects. Takes `value` over. */
 int qtk_arch_config_set(json_t *config, const char *key, int flat, json_t *value);
 /* Whether a value is one of a list of TOML values. */
@@ -55,6 +57,8 @@ int qtk_arch_read_parameters(struct qtk_arch *arch, const struct qtk_arch_source
 /* ---- arch-structure ---- */
 
 int qtk_arch_read_structure(struct qtk_arch *arch);
+/* Whether two resolved structures compute the same, however they say it. */
+int qtk_arch_same_structure(const struct qtk_arch *a, const struct qtk_arch *b);
 
 /* ---- arch-tensors ---- */
 

@@ -15,6 +15,7 @@ struct parameter {
   struct qtk_formula_scope scope;
   const struct qtk_toml *declared; /* its entry in [parameters] */
   const struct qtk_toml *entry;    /* its entry in the schema's parameters, or NULL */
+  const struct qtk_toml *null;     /* what a null in the configuration means, or NULL */
   const char *name, *kind;
   const char *key;                 /* of the configuration that the value is from, or NULL */
   json_t *value;
@@ -66,13 +67,17 @@ static int parameter_cast(struct parameter *p)
 /* ---- where values come from ------------------------------------------------------------- */
 
 /* A formula, a key of the configuration or a plain value; *p->value stays NULL if the
- * key is absent. */
+ * key is absent. A null is as good as absent unless the entry says what it means. */
 static int parameter_try(struct parameter *p, const struct qtk_toml *node)
 {
   if (qtk_toml_kind(node) != QTK_TOML_TEXT || qtk_formula_of(qtk_toml_text(node)) != NULL)
     return qtk_arch_value(node, &p->scope, &p->value);
   p->key = qtk_toml_text(node);
   p->value = json_incref(qtk_arch_config_get(p->config, p->key));
+  if (p->value == NULL && p->null != NULL && qtk_arch_config_has(p->config, p->key)) {
+    p->key = NULL;
+    return qtk_arch_value(p->null, &p->scope, &p->value);
+  }
   return QTK_OK;
 }
 
@@ -118,15 +123,31 @@ static int parameter_translate(struct parameter *p, const struct qtk_toml *value
   return qtk_arch_value(ours, NULL, &p->value);
 }
 
+/* The parameter computed from what the configuration says, the name `value`. */
+static int parameter_compute(struct parameter *p, const struct qtk_toml *formula)
+{
+  json_t *names = json_copy(p->arch->parameters), *theirs = p->value;
+  struct qtk_formula_scope scope = {names, p->source, -1};
+  int rc = qtk_json_set(names, "value", theirs);
+
+  p->value = NULL;
+  if (rc == QTK_OK && qtk_arch_value(formula, &scope, &p->value) != QTK_OK)
+    rc = qtk_error_at(QTK_EINPUT, "%s: %s", p->source->file, p->key);
+  json_decref(names);
+  return rc;
+}
+
 static int parameter_from_schema(struct parameter *p)
 {
-  const struct qtk_toml *keys = p->entry, *values = NULL;
+  const struct qtk_toml *keys = p->entry, *values = NULL, *from = NULL;
   int rc = QTK_OK;
 
   if (p->entry == NULL)
     return QTK_OK;
   if (qtk_toml_kind(p->entry) == QTK_TOML_TABLE) {
     keys = qtk_toml_get(p->entry, "keys");
+    from = qtk_toml_get(p->entry, "from");
+    p->null = qtk_toml_get(p->entry, "null");
     rc = qtk_toml_get_table(p->entry, "values", &values);
     if (rc == QTK_OK && keys == NULL)
       rc = qtk_toml_error(p->entry, "%s: 'keys' is missing", p->name);
@@ -135,6 +156,8 @@ static int parameter_from_schema(struct parameter *p)
     rc = parameter_try_each(p, keys);
   if (rc == QTK_OK && p->value != NULL && p->key != NULL && values != NULL)
     rc = parameter_translate(p, values);
+  if (rc == QTK_OK && p->value != NULL && p->key != NULL && from != NULL)
+    rc = parameter_compute(p, from);
   return rc;
 }
 

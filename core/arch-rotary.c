@@ -2,6 +2,7 @@
  * Rotary frequencies of a description. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/arch-inner.h"
 
@@ -58,4 +59,44 @@ int qtk_arch_frequencies(const struct qtk_arch *arch, int64_t head_size, int64_t
   }
   *dims = n;
   return QTK_OK;
+}
+
+/* ---- two descriptions ----------------------------------------------------------------- */
+
+/* A structure without what frequencies are worked out from. */
+static void rotary_without(const struct qtk_arch *arch, struct qtk_arch_model *m)
+{
+  memcpy(m, &arch->model, sizeof *m);
+  m->rotary.theta = m->rotary.factor = m->rotary.low = m->rotary.high = 0.0;
+  m->rotary.scaling = 0;
+  m->rotary.context = m->rotary.n_factors = 0;
+  m->rotary.factors = NULL;
+}
+
+/* Frequencies may have gone through 32 bits on their way. */
+static int rotary_same(const struct qtk_arch *a, const struct qtk_arch *b)
+{
+  float *x = NULL, *y = NULL;
+  int64_t size = a->model.dims.head_size, n = 0, m = 0;
+  int same = qtk_arch_frequencies(a, size, &n, &x) == QTK_OK &&
+             qtk_arch_frequencies(b, size, &m, &y) == QTK_OK && n == m;
+
+  for (int64_t i = 0; same && i < n / 2; i++)
+    same = fabsf(x[i] - y[i]) <= 1e-6f * fabsf(x[i]);
+  free(x);
+  free(y);
+  return same;
+}
+
+int qtk_arch_same_structure(const struct qtk_arch *a, const struct qtk_arch *b)
+{
+  struct qtk_arch_model x, y;
+
+  rotary_without(a, &x);
+  rotary_without(b, &y);
+  /* Both began as zeros, padding included. */
+  if (memcmp(&x, &y, sizeof x) != 0 ||
+      memcmp(a->layers, b->layers, (size_t)x.layers * sizeof *a->layers) != 0)
+    return 0;
+  return x.positions != QTK_POSITIONS_ROTARY || rotary_same(a, b);
 }

@@ -59,6 +59,11 @@ int qtk_arch_value(const struct qtk_toml *node, const struct qtk_formula_scope *
   return *value != NULL ? QTK_OK : qtk_arch_at(node, QTK_EJOB);
 }
 
+int qtk_arch_config_has(const json_t *config, const char *key)
+{
+  return json_object_get(config, key) != NULL || qtk_json_find(config, key) != NULL;
+}
+
 json_t *qtk_arch_config_get(const json_t *config, const char *key)
 {
   json_t *value = json_object_get(config, key);

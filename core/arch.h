@@ -189,7 +189,7 @@ QTK_PUBLIC int64_t qtk_arch_file_row(const struct qtk_arch *arch, int i,
 QTK_PUBLIC int qtk_arch_ignores(const struct qtk_arch *arch, const char *schema, const char *name);
 
 /* The configuration in the names of `schema`, JSON text freed with free. QTK_EJOB if
- * reading it back would not give the same parameters. */
+ * reading it back would not give the same structure. */
 QTK_PUBLIC int qtk_arch_config(const struct qtk_arch *arch, const char *schema, char **json);
 
 /* Frequencies [dims / 2] for heads of another size too; *dims is how much of such a

@@ -180,7 +180,8 @@ EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D
 	%D%/conform/toy-opaque.c %D%/conform/toy-scales.c %D%/conform/toy-stream.c \
 	%D%/tap.h %D%/numeric/model.h %D%/numeric/toy.h %D%/numeric/record.h %D%/conform/format.h %D%/conform/gguf-make.h \
 	%D%/unit/bundle-make.h \
-	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/nano %D%/data/tokenizer
+	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/families %D%/data/nano \
+	%D%/data/tokenizer
 
 # It installs, and libtool links plugins again where they lie while it does: this test
 # waits for all others.

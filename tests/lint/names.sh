@@ -6,7 +6,7 @@
 
 {
   printf '%s\n' rtn optq gptq awq squeezellm peqa lora qlora qst lrec nf4 \
-    llama gptj gpt2 gpt_neo opt qwen qwen2 mistral smollm gemma phi gguf ggml safetensors
+    llama gptj gpt2 gpt_neo gpt_neox gptneox pythia opt qwen qwen2 qwen3 mistral mixtral smollm gemma phi gguf ggml safetensors
   for folder in plugins adapters formats; do
     ls -d "$folder"/*/ 2>/dev/null | sed 's|/$||; s|.*/||'
   done

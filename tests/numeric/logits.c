@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Models of every described family against what PyTorch computes for them: logits, and
- * greedy continuations through the cache. */
+ * Models of every described family, and what their configurations may change, against
+ * what PyTorch computes for them: logits, and greedy continuations through the cache. */
 #include <math.h>
 
 #include "model.h"
@@ -78,25 +78,53 @@ static void logits_folder(struct qtk_context *ctx, const char *name, const char 
   test_close(&m);
 }
 
+/* In three sizes: nano and random ones are here. */
 static const char *const logits_models[] = {"llama",   "mistral", "qwen2", "gpt2",
                                             "gpt_neo", "gptj",    "opt",   "opt_postln"};
+static const char *const logits_random[] = {"nano/qwen3",
+                                            "nano/gpt_neox",
+                                            "families/llama-bands",
+                                            "families/llama-linear",
+                                            "families/llama-head-size",
+                                            "families/llama-tied",
+                                            "families/mistral-full",
+                                            "families/mistral-bands",
+                                            "families/qwen2-window",
+                                            "families/qwen2-linear",
+                                            "families/qwen3-window",
+                                            "families/qwen3-linear",
+                                            "families/gpt_neox-sequential",
+                                            "families/gpt_neox-plain",
+                                            "families/gpt2-scales",
+                                            "families/gpt2-untied",
+                                            "families/opt-no-final-norm",
+                                            "families/opt-after",
+                                            "families/gpt_neo-global",
+                                            "families/gptj-full"};
+
+static void logits_trained(struct qtk_context *ctx, const char *model)
+{
+  const char *shared = getenv("QTK_TEST_DATA");
+  char name[64], path[4096];
+
+  snprintf(name, sizeof name, "nano/%s", model);
+  logits_folder(ctx, name, test_data(name));
+  if (shared == NULL) {
+    tap_skip("QTK_TEST_DATA is not set: no larger models");
+    return;
+  }
+  snprintf(path, sizeof path, "%s/fixtures/%s", shared, model);
+  logits_folder(ctx, model, path);
+}
 
 int main(void)
 {
   struct qtk_context *ctx = test_context(2, 0);
-  const char *shared = getenv("QTK_TEST_DATA");
-  char name[64], path[4096];
 
-  for (size_t i = 0; i < sizeof logits_models / sizeof logits_models[0]; i++) {
-    snprintf(name, sizeof name, "nano/%s", logits_models[i]);
-    logits_folder(ctx, name, test_data(name));
-    if (shared == NULL) {
-      tap_skip("QTK_TEST_DATA is not set: no larger models");
-      continue;
-    }
-    snprintf(path, sizeof path, "%s/fixtures/%s", shared, logits_models[i]);
-    logits_folder(ctx, logits_models[i], path);
-  }
+  for (size_t i = 0; i < sizeof logits_models / sizeof logits_models[0]; i++)
+    logits_trained(ctx, logits_models[i]);
+  for (size_t i = 0; i < sizeof logits_random / sizeof logits_random[0]; i++)
+    logits_folder(ctx, logits_random[i], test_data(logits_random[i]));
   test_context_close(ctx);
   return tap_end();
 }

@@ -279,26 +279,116 @@ static char *arch_read(const char *path)
   return text;
 }
 
-/* The shipped descriptions, found by the folder. */
+static char *arch_read_config(const char *folder)
+{
+  char path[4096];
+
+  snprintf(path, sizeof path, "%s/tests/data/%s/config.json",
+           getenv("QTK_SRCDIR") ? getenv("QTK_SRCDIR") : ".", folder);
+  return arch_read(path);
+}
+
+/* What GGUF can say of a model it says; what not is an error that names it. */
+static void arch_writes_gguf(const char *what, const struct qtk_arch *arch, const char *cannot)
+{
+  char *config = NULL;
+  int rc = qtk_arch_config(arch, "gguf", &config);
+  int good = cannot != NULL && *cannot == '\0'
+                 ? rc == QTK_OK && strstr(config, "\"general.architecture\"") != NULL
+                 : rc == QTK_EJOB && strstr(qtk_error_message(), cannot ? cannot : "[schema.gguf]");
+
+  tap_ok(good, "%s: written for gguf%s%s", what, rc == QTK_OK ? "" : ": ",
+         rc == QTK_OK ? "" : qtk_error_message());
+  free(config);
+}
+
+/* The shipped descriptions, found by the folder. `gguf`: what GGUF cannot say, "" if it
+ * says it all, NULL if it does not know the family. */
 static void arch_shipped(void)
 {
-  static const char *const names[] = {"llama",   "mistral", "qwen2", "gpt2",
-                                      "gpt_neo", "gptj",    "opt",   "opt_postln"};
-  char path[4096];
+  static const struct {
+    const char *folder, *family, *gguf;
+  } models[] = {
+      {"nano/llama", "llama", ""},
+      {"nano/mistral", "mistral", ""},
+      {"nano/qwen2", "qwen2", ""},
+      {"nano/qwen3", "qwen3", ""},
+      {"nano/gpt2", "gpt2", ""},
+      {"nano/gpt_neo", "gpt_neo", NULL},
+      {"nano/gpt_neox", "gpt_neox", ""},
+      {"nano/gptj", "gptj", ""},
+      {"nano/opt", "opt", NULL},
+      {"nano/opt_postln", "opt", NULL},
+      {"families/llama-linear", "llama", ""},
+      {"families/llama-head-size", "llama", "parameter activation"},
+      {"families/mistral-full", "mistral", ""},
+      {"families/mistral-bands", "mistral", "parameter scaling"},
+      {"families/qwen2-window", "qwen2", "parameter windowed"},
+      {"families/qwen2-linear", "qwen2", ""},
+      {"families/qwen3-window", "qwen3", "parameter windowed"},
+      {"families/qwen3-linear", "qwen3", ""},
+      {"families/gpt_neox-sequential", "gpt_neox", "parameter activation"},
+      {"families/gpt_neox-plain", "gpt_neox", "parameter activation"},
+      {"families/gpt2-scales", "gpt2", "parameter activation"},
+      {"families/gpt2-untied", "gpt2", "parameter activation"},
+      {"families/opt-after", "opt", NULL},
+      {"families/gpt_neo-global", "gpt_neo", NULL},
+      {"families/gptj-full", "gptj", "parameter activation"},
+  };
   struct qtk_arch *arch;
 
-  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-    snprintf(path, sizeof path, "%s/tests/data/nano/%s/config.json",
-             getenv("QTK_SRCDIR") ? getenv("QTK_SRCDIR") : ".", names[i]);
-    char *config = arch_read(path);
+  for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+    char *config = arch_read_config(models[i].folder);
     int rc = arch_resolve(NULL, "hf", config, &arch);
-    tap_ok(rc == QTK_OK && strncmp(names[i], qtk_arch_family(arch), 3) == 0, "%s: found%s%s",
-           names[i], rc == QTK_OK ? "" : ": ", rc == QTK_OK ? "" : qtk_error_message());
+    tap_ok(rc == QTK_OK && strcmp(models[i].family, qtk_arch_family(arch)) == 0, "%s: found%s%s",
+           models[i].folder, rc == QTK_OK ? "" : ": ", rc == QTK_OK ? "" : qtk_error_message());
     if (rc == QTK_OK) {
-      arch_same(names[i], arch, "hf");
-      arch_same(names[i], arch, QTK_ARCH_SCHEMA);
+      arch_same(models[i].folder, arch, "hf");
+      arch_same(models[i].folder, arch, QTK_ARCH_SCHEMA);
+      arch_writes_gguf(models[i].folder, arch, models[i].gguf);
       qtk_arch_free(arch);
     }
+    free(config);
+  }
+}
+
+/* A configuration of the shipped descriptions, with something in it that is not described. */
+static void arch_refused(void)
+{
+  static const struct {
+    const char *folder, *from, *to, *message;
+  } cases[] = {
+      {"nano/llama", "\"rope_type\": \"default\"", "\"rope_type\": \"dynamic\"",
+       "rope_parameters.rope_type = 'dynamic' is not known"},
+      {"nano/llama", "\"rope_type\": \"default\"", "\"rope_type\": \"longrope\"", "'longrope'"},
+      {"nano/qwen2", "\"rope_type\": \"default\"", "\"rope_type\": \"mrope\"",
+       "known are: default, linear, llama3"},
+      {"nano/qwen3", "\"rope_type\": \"default\"", "\"rope_type\": \"su\"", "'su'"},
+      {"nano/mistral", "\"rope_type\": \"default\"", "\"type\": \"ntk\"", "'ntk'"},
+      {"nano/gpt_neox", "\"rope_type\": \"default\"", "\"rope_type\": \"dynamic\"", "'dynamic'"},
+      {"nano/llama", "\"silu\"", "\"gelu_fast\"", "hidden_act = 'gelu_fast' is not known"},
+      {"nano/gpt2", "\"gelu_new\"", "\"quick_gelu\"", "activation_function = 'quick_gelu'"},
+      {"nano/gptj", "\"gelu_new\"", "\"mish\"", "'mish'"},
+      {"nano/opt", "\"relu\"", "\"leaky_relu\"", "'leaky_relu'"},
+      {"nano/gpt_neox", "\"gelu\"", "\"laplace\"", "'laplace'"},
+      {"nano/opt", "\"layer_norm_elementwise_affine\": true",
+       "\"layer_norm_elementwise_affine\": false", "layer_norm_elementwise_affine = false"},
+      {"nano/gpt_neo", "\"local\"", "\"strided\"", "strided"},
+      {"families/qwen2-window", "\"sliding_attention\"", "\"chunked_attention\"",
+       "chunked_attention"},
+      {"nano/llama", "\"rope_theta\"", "\"partial_rotary_factor\": 0.5, \"rope_theta\"",
+       "partial_rotary_factor = 0.5"},
+  };
+  struct qtk_arch *arch;
+
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char *config = arch_read_config(cases[i].folder);
+    char *changed = arch_with(config, cases[i].from, cases[i].to);
+    int rc = arch_resolve(NULL, "hf", changed, &arch);
+    tap_ok(rc == QTK_EINPUT && strstr(qtk_error_message(), cases[i].message), "%s: %s",
+           cases[i].folder, rc == QTK_OK ? "no error" : qtk_error_message());
+    qtk_arch_free(arch);
+    free(changed);
     free(config);
   }
 }
@@ -452,6 +542,7 @@ int main(void)
   arch_rotary();
   arch_round_trip();
   arch_shipped();
+  arch_refused();
   arch_wrong_text();
   arch_wrong_config();
   arch_folders();
