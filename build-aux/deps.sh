@@ -2,7 +2,7 @@
 # Debian packages that are missing, and asks for nothing where all are there.
 build_packages="autoconf automake libtool pkg-config make gcc g++ perl
   libtomlplusplus-dev libopenblas-dev libjansson-dev libsodium-dev
-  libarchive-dev libpcre2-dev libutf8proc-dev"
+  libarchive-dev libpcre2-dev libutf8proc-dev libsentencepiece-dev"
 test_packages="libcmocka-dev universal-ctags jq"
 
 missing_packages ()

@@ -146,15 +146,22 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/tokenizer/added.c %D%/tokenizer/added.h \
 	%D%/tokenizer/alphabet.c %D%/tokenizer/alphabet.h \
 	%D%/tokenizer/bpe.c %D%/tokenizer/bpe.h \
+	%D%/tokenizer/charsmap.c %D%/tokenizer/charsmap.h \
 	%D%/tokenizer/decode.c %D%/tokenizer/decode.h \
 	%D%/tokenizer/expression.c %D%/tokenizer/expression.h \
 	%D%/tokenizer/named.c %D%/tokenizer/named.h \
 	%D%/tokenizer/node.c %D%/tokenizer/node.h \
 	%D%/tokenizer/normalize.c %D%/tokenizer/normalize.h \
+	%D%/tokenizer/pieces.c %D%/tokenizer/pieces.h \
+	%D%/tokenizer/pieces-proto.c \
+	%D%/tokenizer/pieces-read.c \
 	%D%/tokenizer/pretokenize.c %D%/tokenizer/pretokenize.h \
+	%D%/tokenizer/proto.c %D%/tokenizer/proto.h \
+	%D%/tokenizer/sentencepiece.cc %D%/tokenizer/sentencepiece.h \
 	%D%/tokenizer/syntax.c %D%/tokenizer/syntax.h \
 	%D%/tokenizer/utf8.c %D%/tokenizer/utf8.h \
 	%D%/tokenizer/vocab.c %D%/tokenizer/vocab.h \
+	%D%/tokenizer/wire.c %D%/tokenizer/wire.h \
 	%D%/tokenizer/internal.h \
 	%D%/tokenizer/read.c \
 	%D%/tokenizer/read-model.c \

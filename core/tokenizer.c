@@ -9,6 +9,7 @@
 #include "core/json.h"
 #include "core/tokenizer/internal.h"
 #include "core/tokenizer/named.h"
+#include "core/tokenizer/proto.h"
 #include "core/tokenizer/utf8.h"
 #include "core/vec.h"
 
@@ -26,6 +27,8 @@ int qtk_tokenizer_open(const char *json, struct qtk_tokenizer **out)
     rc = qtk_error(QTK_EINPUT, "tokenizer: is not an object");
   if (rc == QTK_OK)
     rc = qtk_named_expand(root);
+  if (rc == QTK_OK)
+    rc = qtk_proto_expand(root);
   if (rc == QTK_OK)
     rc = qtk_tokenizer_read(root, t);
   if (rc == QTK_OK)
@@ -49,6 +52,7 @@ void qtk_tokenizer_close(struct qtk_tokenizer *t)
   qtk_added_free(&t->added);
   qtk_normalizer_free(&t->normalizer);
   qtk_pretokenizer_free(&t->pretokenizer);
+  qtk_pieces_free(&t->pieces);
   qtk_vocab_free(&t->vocab);
   qtk_ids_free(&t->before);
   qtk_ids_free(&t->after);
@@ -102,6 +106,8 @@ static int encoder_word(void *arg, const char *text, size_t n)
 static int encoder_plain(struct encoder *e, const char *text, size_t n, int first)
 {
   struct qtk_word_sink sink = {encoder_word, e};
+  if (e->t->pieces.n > 0)
+    return qtk_pieces_encode(&e->t->pieces, text, n, first, e->out);
   return qtk_pretokenizer_run(&e->t->pretokenizer, e->m, text, n, first, &sink);
 }
 

@@ -31,7 +31,6 @@ $PACKAGE_STRING will be built with
   sanitizers $enable_sanitize
   unit tests $have_cmocka
   CUDA       $have_cuda
-  SentencePiece models: $have_sentencepiece
 
 $qtk_summary
 QTK_END

@@ -8,6 +8,7 @@
 #include "core/tokenizer/bpe.h"
 #include "core/tokenizer/decode.h"
 #include "core/tokenizer/normalize.h"
+#include "core/tokenizer/pieces.h"
 #include "core/tokenizer/pretokenize.h"
 #include "core/tokenizer/vocab.h"
 
@@ -17,6 +18,7 @@ struct qtk_tokenizer {
   struct qtk_pretokenizer pretokenizer;
   struct qtk_vocab vocab;
   struct qtk_bpe bpe;
+  struct qtk_pieces pieces; /* in the place of bpe, if there are any */
   struct qtk_ids before, after; /* what the post-processor puts around a text */
   struct qtk_detokenizer detokenizer;
   char *json; /* canonical */
@@ -31,5 +33,7 @@ int qtk_tokenizer_read_model(const struct qtk_node *model, struct qtk_tokenizer 
 /* The canonical text. Components as they are in `json`, keys sorted; vocabulary by id,
  * merges by rank as pairs; added tokens by id with every flag. */
 int qtk_tokenizer_write(const struct qtk_tokenizer *t, const json_t *json, struct qtk_str *out);
+/* The text of a token in quotes. */
+int qtk_tokenizer_write_token(const struct qtk_vocab *v, int32_t id, struct qtk_str *out);
 
 #endif

@@ -117,25 +117,9 @@ static int model_read_unknown(const struct qtk_node *model, struct qtk_tokenizer
                              : qtk_node_error(&node, "\"%s\" is not in the vocabulary", text);
 }
 
-static int model_check_type(const struct qtk_node *model)
+static int model_read_bpe(const struct qtk_node *model, struct qtk_tokenizer *t)
 {
-  struct qtk_node node = qtk_node_get(model, "type");
-  const char *type;
-  if (!json_is_object(model->json))
-    return qtk_node_error(model, "an object is missing");
-  if (node.json == NULL)
-    return QTK_OK;
-  int rc = qtk_node_text(model, "type", &type);
-  if (rc == QTK_OK && strcmp(type, "BPE") != 0)
-    return qtk_node_error(&node, "\"%s\" is not understood; known is BPE", type);
-  return rc;
-}
-
-int qtk_tokenizer_read_model(const struct qtk_node *model, struct qtk_tokenizer *t)
-{
-  int rc = model_check_type(model);
-  if (rc == QTK_OK)
-    rc = model_refuse(model);
+  int rc = model_refuse(model);
   if (rc == QTK_OK)
     rc = qtk_node_flag(model, "byte_fallback", &t->bpe.byte_fallback);
   if (rc == QTK_OK)
@@ -147,4 +131,29 @@ int qtk_tokenizer_read_model(const struct qtk_node *model, struct qtk_tokenizer 
   if (rc == QTK_OK)
     rc = model_read_merges(model, &t->vocab);
   return rc == QTK_OK ? model_read_unknown(model, t) : rc;
+}
+
+/* Pieces do their own cutting and normalizing. */
+static int model_read_pieces(const struct qtk_node *model, struct qtk_tokenizer *t)
+{
+  if (t->normalizer.n > 0 || t->pretokenizer.n > 0 || t->pretokenizer.bytes)
+    return qtk_node_error(model, "a SentencePiece model goes with neither normalizer nor "
+                                 "pre-tokenizer");
+  return qtk_pieces_read(model, &t->vocab, &t->pieces);
+}
+
+int qtk_tokenizer_read_model(const struct qtk_node *model, struct qtk_tokenizer *t)
+{
+  struct qtk_node node = qtk_node_get(model, "type");
+  const char *type = "BPE";
+  if (!json_is_object(model->json))
+    return qtk_node_error(model, "an object is missing");
+  int rc = node.json != NULL ? qtk_node_text(model, "type", &type) : QTK_OK;
+  if (rc != QTK_OK)
+    return rc;
+  if (strcmp(type, "BPE") == 0)
+    return model_read_bpe(model, t);
+  if (strcmp(type, "SentencePiece") == 0)
+    return model_read_pieces(model, t);
+  return qtk_node_error(&node, "\"%s\" is not understood; known are BPE, SentencePiece", type);
 }

@@ -23,7 +23,7 @@ static int write_text(struct qtk_str *out, const char *text, size_t n)
   return qtk_str_add_char(out, '"');
 }
 
-static int write_token(const struct qtk_vocab *v, int32_t id, struct qtk_str *out)
+int qtk_tokenizer_write_token(const struct qtk_vocab *v, int32_t id, struct qtk_str *out)
 {
   size_t n = 0;
   const char *text = qtk_vocab_text(v, id, &n);
@@ -50,7 +50,7 @@ static int write_added(const struct qtk_tokenizer *t, struct qtk_str *out)
   for (size_t i = 0; i < t->added.n && rc == QTK_OK; i++) {
     const struct qtk_added *a = &t->added.items[i];
     qtk_str_printf(out, "%s{\"id\":%d,\"content\":", i > 0 ? "," : "", a->id);
-    write_token(&t->vocab, a->id, out);
+    qtk_tokenizer_write_token(&t->vocab, a->id, out);
     rc = qtk_str_printf(out,
                         ",\"single_word\":%s,\"lstrip\":%s,\"rstrip\":%s,\"normalized\":%s,"
                         "\"special\":%s}",
@@ -68,7 +68,7 @@ static int write_vocab(const struct qtk_vocab *v, struct qtk_str *out)
     if (!(v->tokens[id].flags & QTK_TOKEN_MODEL))
       continue;
     qtk_str_add(out, comma);
-    write_token(v, (int32_t)id, out);
+    qtk_tokenizer_write_token(v, (int32_t)id, out);
     rc = qtk_str_printf(out, ":%zu", id);
     comma = ",";
   }
@@ -80,9 +80,9 @@ static int write_merges(const struct qtk_vocab *v, struct qtk_str *out)
   int rc = qtk_str_add(out, ",\"merges\":[");
   for (size_t rank = 0; rank < v->n_merges && rc == QTK_OK; rank++) {
     qtk_str_add(out, rank > 0 ? ",[" : "[");
-    write_token(v, v->merges[rank].left, out);
+    qtk_tokenizer_write_token(v, v->merges[rank].left, out);
     qtk_str_add_char(out, ',');
-    write_token(v, v->merges[rank].right, out);
+    qtk_tokenizer_write_token(v, v->merges[rank].right, out);
     rc = qtk_str_add_char(out, ']');
   }
   return rc == QTK_OK ? qtk_str_add(out, "]") : rc;
@@ -90,9 +90,12 @@ static int write_merges(const struct qtk_vocab *v, struct qtk_str *out)
 
 static int write_model(const struct qtk_tokenizer *t, struct qtk_str *out)
 {
-  qtk_str_add(out, ",\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":");
+  qtk_str_add(out, ",\"model\":");
+  if (t->pieces.n > 0)
+    return qtk_pieces_write(&t->pieces, &t->vocab, out);
+  qtk_str_add(out, "{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":");
   int rc =
-      t->bpe.unknown < 0 ? qtk_str_add(out, "null") : write_token(&t->vocab, t->bpe.unknown, out);
+      t->bpe.unknown < 0 ? qtk_str_add(out, "null") : qtk_tokenizer_write_token(&t->vocab, t->bpe.unknown, out);
   if (rc == QTK_OK)
     rc = qtk_str_printf(out,
                         ",\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,"

@@ -8,6 +8,7 @@
 #include <string.h>
 
 /* Values of tokenizer.ggml.token_type that make an added token. */
+#define TOKENIZER_UNKNOWN 2
 #define TOKENIZER_CONTROL 3
 #define TOKENIZER_USER 4
 #define TOKENIZER_MOST (1u << 24)
@@ -57,10 +58,10 @@ static int tokenizer_added(struct tokenizer *t)
   for (uint64_t id = 0; id < t->tokens->count && rc == QTK_OK; id++) {
     struct gguf_string text = gguf_value_string(&at);
     int type = tokenizer_type(t, id);
-    if (type != TOKENIZER_CONTROL && type != TOKENIZER_USER)
+    if (type < TOKENIZER_UNKNOWN || type > TOKENIZER_USER)
       continue;
     gguf_put(&t->out, n++ ? ",\n{\"id\":" : "\n{\"id\":");
-    rc = tokenizer_added_one(t, id, text, type == TOKENIZER_CONTROL);
+    rc = tokenizer_added_one(t, id, text, type != TOKENIZER_USER);
   }
   gguf_put(&t->out, "],\n");
   return rc;
@@ -238,7 +239,6 @@ static int tokenizer_pieces(struct tokenizer *t)
 {
   const unsigned char *at = t->tokens->value;
   int rc = QTK_OK;
-  gguf_put(&t->out, "\"vocab\":[");
   for (uint64_t id = 0; id < t->tokens->count && rc == QTK_OK; id++) {
     double score = t->scores ? gguf_value_float(GGUF_F32, t->scores->value + 4 * id) : 0;
     gguf_put(&t->out, id ? ",\n[" : "\n[");
@@ -256,20 +256,15 @@ static int tokenizer_pieces(struct tokenizer *t)
   return rc;
 }
 
-static int tokenizer_flag(struct tokenizer *t, const char *key, const char *name, int flag)
-{
-  int rc = gguf_meta_bool(t->meta, key, &flag);
-  gguf_put(&t->out, name);
-  gguf_put(&t->out, flag ? "true,\n" : "false,\n");
-  return rc < 0 ? rc : QTK_OK;
-}
-
 static int tokenizer_sentencepiece(struct tokenizer *t)
 {
   uint64_t unknown = 0;
+  int prefix = 1;
   int rc = gguf_meta_array(t->meta, "tokenizer.ggml.scores", GGUF_F32, &t->scores);
   if (rc >= 0)
     rc = gguf_meta_uint(t->meta, "tokenizer.ggml.unknown_token_id", &unknown);
+  if (rc >= 0)
+    rc = gguf_meta_bool(t->meta, "tokenizer.ggml.add_space_prefix", &prefix);
   if (rc < 0)
     return rc;
   if (t->scores && t->scores->count != t->tokens->count)
@@ -281,17 +276,12 @@ static int tokenizer_sentencepiece(struct tokenizer *t)
     rc = tokenizer_post(t, 1);
   gguf_put(&t->out, "\"decoder\":null,\n\"model\":{\"type\":\"SentencePiece\",\"unk_id\":");
   gguf_put_int(&t->out, (int64_t)unknown);
-  gguf_put(&t->out, ",\n");
-  if (rc == QTK_OK)
-    rc = tokenizer_flag(t, "tokenizer.ggml.add_space_prefix", "\"add_space_prefix\":", 1);
-  if (rc == QTK_OK)
-    rc = tokenizer_flag(t, "tokenizer.ggml.remove_extra_whitespaces",
-                        "\"remove_extra_whitespaces\":", 0);
+  gguf_put(&t->out, ",\n\"algorithm\":\"BPE\",\"prepend_scheme\":");
+  gguf_put(&t->out, prefix ? "\"always\",\n\"vocab\":[" : "\"never\",\n\"vocab\":[");
   return rc ? rc : tokenizer_pieces(t);
 }
 
-/* ---- both --------------------------------------------------------------------------------------
- */
+/* ---- both --------------------------------------------------------------------------- */
 
 /* Tokens and their types; 0 if the file has none. */
 static int tokenizer_tables(struct tokenizer *t)

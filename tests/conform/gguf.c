@@ -192,6 +192,7 @@ static void check_pieces(void)
   same_text(
       h ? ops->tokenizer(h) : NULL,
       "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\n\"added_tokens\":[\n" ADDED(
+          "0", "<unk>", "true") ",\n" ADDED(
           "1", "<s>",
           "true") "],\n"
                   "\"normalizer\":null,\n\"pre_tokenizer\":null,\n"
@@ -201,7 +202,7 @@ static void check_pieces(void)
                              "[1],\"tokens\":[\"<s>\"]}}},\n"
                              "\"decoder\":null,\n\"model\":{\"type\":\"SentencePiece\",\"unk_id\":"
                              "0,\n"
-                             "\"add_space_prefix\":false,\n\"remove_extra_whitespaces\":false,\n"
+                             "\"algorithm\":\"BPE\",\"prepend_scheme\":\"never\",\n"
                              "\"vocab\":[\n[\"<unk>\",0.0,2],\n[\"<s>\",0.0,3],\n[\"<0x0A>\",0.0,6]"
                              ",\n"
                              "[\"\xe2\x96\x81"
