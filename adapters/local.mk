@@ -6,3 +6,10 @@
 # %C%_qtk_adapter_NAME_la_LIBADD = $(PLUGIN_LIBS)
 # %C%_qtk_adapter_NAME_la_LDFLAGS = $(PLUGIN_LINK)
 # endif
+
+if BUILD_ADAPTER_PEQA
+qtkplugin_LTLIBRARIES += %D%/qtk-adapter-peqa.la
+%C%_qtk_adapter_peqa_la_SOURCES = %D%/peqa/peqa.c
+%C%_qtk_adapter_peqa_la_LIBADD = $(PLUGIN_LIBS)
+%C%_qtk_adapter_peqa_la_LDFLAGS = $(PLUGIN_LINK)
+endif

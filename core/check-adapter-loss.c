@@ -133,7 +133,7 @@ static int loss_in_place(struct loss_run *r, const struct loss_result *first)
 static int loss_trials(struct loss_run *r)
 {
   struct loss_result first;
-  struct qtk_slope slope = {r->t->ctx, loss_value, r};
+  struct qtk_slope slope = {r->t, loss_value, r};
   int status = loss_all(r, LOSS_TOKENS, &r->dlogits, &first);
   if (!qtk_check_status(r->t->c, status, "computes a loss", "loss"))
     return QTK_OK;

@@ -189,7 +189,7 @@ static void site_adds(struct site_run *r, const struct engine_param *p, const fl
 /* Slopes along x and each parameter, against one call of backward. */
 static int site_slopes(struct site_run *r, float **gradients)
 {
-  struct qtk_slope slope = {r->t->ctx, site_loss, r};
+  struct qtk_slope slope = {r->t, site_loss, r};
   char what[400];
   float *dx = site_gradient(r, &r->dx);
   int status =
@@ -326,7 +326,9 @@ static int site_fold(struct site_run *r)
     qtk_check_skip(r->t->c, promise, "it has no slot 'fold'");
     return QTK_OK;
   }
-  int status = r->t->ops->fold(r->t->ctx, r->t->adapter->h, r->site, &f.fold);
+  int status = qtk_adapter_changed(r->t, 1);
+  if (status == QTK_OK)
+    status = r->t->ops->fold(r->t->ctx, r->t->adapter->h, r->site, &f.fold);
   if (!qtk_check_status(r->t->c, status, "says how it folds", r->what) ||
       !qtk_check_that(r->t->c, f.fold.kind >= QTK_FOLD_SCALES && f.fold.kind <= QTK_FOLD_ROWS,
                       "says how it folds", "%s: kind %d", r->what, (int)f.fold.kind))

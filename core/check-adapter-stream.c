@@ -129,7 +129,7 @@ static int stream_backward(struct stream_run *r)
 
 static int stream_slope(struct stream_run *r, const struct engine_param *p)
 {
-  struct qtk_slope slope = {r->t->ctx, stream_loss, r};
+  struct qtk_slope slope = {r->t, stream_loss, r};
   size_t bytes = (size_t)qtk_check_values(&p->gradient) * sizeof(float);
   float *gradient = malloc(bytes);
   int status = gradient ? qtk_device_download(r->t->ctx, gradient, p->gradient.data, bytes)

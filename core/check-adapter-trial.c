@@ -166,7 +166,12 @@ static int trial_params(struct qtk_adapter_trial *t)
     if (status == QTK_OK)
       status = trial_move(t, p, 300 + i);
   }
-  return status;
+  return status == QTK_OK ? qtk_adapter_changed(t, 0) : status;
+}
+
+int qtk_adapter_changed(struct qtk_adapter_trial *t, int final)
+{
+  return t->ops->changed != NULL ? t->ops->changed(t->ctx, t->adapter->h, final) : QTK_OK;
 }
 
 int qtk_adapter_zero(struct qtk_adapter_trial *t)

@@ -30,13 +30,16 @@ int qtk_adapter_open(struct qtk_adapter_trial *t, struct qtk_check *c, struct qt
                      const void *options, const char *text, int quantized);
 void qtk_adapter_close(struct qtk_adapter_trial *t);
 
+/* Tells the adapter that values of its parameters are new. */
+int qtk_adapter_changed(struct qtk_adapter_trial *t, int final);
+
 /* Gradients of all parameters become zero. */
 int qtk_adapter_zero(struct qtk_adapter_trial *t);
 
 /* A loss as a function of what lies in backend memory: its value, and the sum of its terms'
  * magnitudes. */
 struct qtk_slope {
-  struct qtk_context *ctx;
+  struct qtk_adapter_trial *trial; /* its adapter is told that values have changed */
   int (*loss)(void *arg, double *value, double *size);
   void *arg;
 };

@@ -26,13 +26,20 @@ struct slope_work {
   double size; /* of the values: root of the mean square */
 };
 
+static int slope_put(const struct qtk_slope *s, const struct qtk_tensor *values, const float *from)
+{
+  size_t bytes = (size_t)qtk_check_values(values) * sizeof *from;
+  int status = qtk_device_upload(s->trial->ctx, values->data, from, bytes);
+  return status == QTK_OK ? qtk_adapter_changed(s->trial, 0) : status;
+}
+
 /* The loss at before + step * size * direction. */
 static int slope_at(const struct qtk_slope *s, const struct qtk_tensor *values,
                     const struct slope_work *w, double step, double *loss, double *size)
 {
   for (int64_t i = 0; i < w->n; i++)
     w->moved[i] = w->before[i] + (float)(step * w->size * w->direction[i]);
-  int status = qtk_device_upload(s->ctx, values->data, w->moved, (size_t)w->n * sizeof(float));
+  int status = slope_put(s, values, w->moved);
   return status == QTK_OK ? s->loss(s->arg, loss, size) : status;
 }
 
@@ -93,13 +100,13 @@ int qtk_check_slopes(struct qtk_check *c, const struct qtk_slope *s,
     return qtk_error_memory(3 * bytes, "directions");
   w.direction = w.before + w.n;
   w.moved = w.direction + w.n;
-  int status = qtk_device_download(s->ctx, w.before, values->data, bytes);
+  int status = qtk_device_download(s->trial->ctx, w.before, values->data, bytes);
   slope_size(&w);
   for (int i = 0; i < SLOPE_DIRECTIONS && status == QTK_OK; i++) {
     qtk_check_fill(w.direction, w.n, 1.0f, 900 + (uint64_t)i);
     status = slope_direction(c, s, values, &w, gradient, promise, what);
   }
-  int restored = qtk_device_upload(s->ctx, values->data, w.before, bytes);
+  int restored = slope_put(s, values, w.before);
   free(w.before);
   return status == QTK_OK ? restored : status;
 }

@@ -213,6 +213,8 @@ int qtk_engine_attach(struct qtk_engine *e)
       rc = adapters_make_params(e, a);
     if (rc == QTK_OK)
       rc = adapters_stack(e, a);
+    if (rc == QTK_OK)
+      rc = qtk_engine_changed(e, i, 0);
     if (rc != QTK_OK)
       return qtk_error_at(rc, "adapter %s", a->name);
   }
@@ -268,6 +270,13 @@ int qtk_engine_gradient(struct qtk_engine *e, int adapter, int i, struct qtk_ten
     return 0;
   *gradient = p->gradient;
   return 1;
+}
+
+int qtk_engine_changed(struct qtk_engine *e, int adapter, int final)
+{
+  const struct engine_adapter *a = &e->adapters[adapter];
+
+  return a->ops->changed != NULL ? a->ops->changed(e->ctx, a->h, final) : QTK_OK;
 }
 
 static int adapters_train(struct qtk_engine *e, struct engine_adapter *a)

@@ -97,4 +97,8 @@ QTK_PUBLIC int qtk_engine_param(struct qtk_engine *e, int adapter, int i,
 QTK_PUBLIC int qtk_engine_gradient(struct qtk_engine *e, int adapter, int i,
                                    struct qtk_tensor *gradient);
 
+/* Tells an adapter that the values of its parameters are new; `final` as struct
+ * qtk_adapter_ops says. */
+QTK_PUBLIC int qtk_engine_changed(struct qtk_engine *e, int adapter, int final);
+
 #endif

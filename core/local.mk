@@ -95,6 +95,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/model-inner.h \
 	%D%/model-open.c \
 	%D%/model-read.c \
+	%D%/optimizer.c %D%/optimizer.h \
 	%D%/option.c %D%/option.h \
 	%D%/option-parse.c \
 	%D%/ops.c %D%/ops.h \
@@ -128,6 +129,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/report.c %D%/report.h \
 	%D%/report-html.c \
 	%D%/report-table.c \
+	%D%/schedule.c %D%/schedule.h \
 	%D%/session.c %D%/session.h \
 	%D%/source.c %D%/source.h \
 	%D%/state.c %D%/state.h \
@@ -171,6 +173,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/toml-node.h \
 	%D%/toml-parse.cc \
 	%D%/toml-write.c \
+	%D%/train.c %D%/train.h \
 	%D%/vec.c %D%/vec.h \
 	%D%/version.c
 

@@ -41,6 +41,7 @@ static const struct qtk_slot slots_adapter[] = {
   OPTIONAL(adapter, loss),
   OPTIONAL(adapter, predict),
   OPTIONAL(adapter, fold),
+  PAIRED(adapter, changed, params),
   END,
 };
 

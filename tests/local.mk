@@ -67,6 +67,7 @@ BLACK_TESTS = \
 	%D%/numeric/safetensors-values \
 	%D%/numeric/smollm2 \
 	%D%/numeric/tokenizer-model \
+	%D%/numeric/train \
 	%D%/numeric/walk
 
 SH_TESTS = \
@@ -162,6 +163,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_perplexity_model_LDADD = $(MODEL_LIBS)
 %C%_numeric_smollm2_LDADD = $(MODEL_LIBS)
 %C%_numeric_tokenizer_model_LDADD = $(MODEL_LIBS)
+%C%_numeric_train_LDADD = $(MODEL_LIBS)
 %C%_numeric_walk_LDADD = $(MODEL_LIBS)
 
 # The plugin itself, linked in: a plugin that is opened would bring a second core.

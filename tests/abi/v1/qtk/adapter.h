@@ -14,7 +14,7 @@
  *   objective  the loss.
  *
  * The life of an instance: claim each tensor, attach, params, bind, start (or
- * values from a checkpoint); then forward and backward calls, many times; fold
+ * values from a checkpoint), changed; then forward and backward calls, many times; fold
  * where a job merges; detach. Slots that are NULL are not taken part in. */
 #ifndef QTK_ADAPTER_H
 #define QTK_ADAPTER_H
@@ -257,6 +257,13 @@ struct qtk_adapter_ops {
    * of that kind to fill. */
   int (*fold)(struct qtk_context *ctx, void *h, const struct qtk_site *site,
               struct qtk_fold *out);
+
+  /* ---- values ---- */
+  /* Optional. The values of the parameters are new: after start, after each step of the
+   * optimizer, after they were read from a file. What follows from them is made here, once,
+   * and not in every forward. `final`: they have been rounded to their types on disk and will
+   * stay; the adapter then computes what `fold` would give. */
+  int (*changed)(struct qtk_context *ctx, void *h, int final);
 };
 
 #ifdef __cplusplus

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * AdamW over the parameters of one adapter of an engine, with clipping by the norm of
+ * all gradients together. */
+#ifndef QTK_CORE_OPTIMIZER_H
+#define QTK_CORE_OPTIMIZER_H
+
+#include "core/engine.h"
+
+/* Of struct qtk_adamw (Loshchilov and Hutter, Decoupled weight decay). */
+struct qtk_optimizer_rule {
+  double learning_rate, beta1, beta2, epsilon, weight_decay;
+  double clip; /* the largest norm of all gradients; 0: any */
+};
+
+struct qtk_optimizer;
+
+/* Moments for every parameter of adapter number `adapter`, whose engine trains. */
+QTK_PUBLIC int qtk_optimizer_new(struct qtk_context *ctx, struct qtk_engine *engine, int adapter,
+                                 const struct qtk_optimizer_rule *rule,
+                                 struct qtk_optimizer **optimizer);
+QTK_PUBLIC void qtk_optimizer_free(struct qtk_optimizer *o); /* NULL is fine */
+
+/* All gradients are zero. */
+QTK_PUBLIC int qtk_optimizer_zero(struct qtk_optimizer *o);
+/* Step `step` (from 1) at `factor` times the learning rate; *norm is that of the gradients
+ * before they were clipped. QTK_ENUMERIC, with every parameter as it was, if a gradient
+ * is not finite. */
+QTK_PUBLIC int qtk_optimizer_step(struct qtk_optimizer *o, int64_t step, double factor,
+                                  double *norm);
+
+/* What a checkpoint holds: 1 and the value or moment `part` (0: value, 1, 2: moments) of
+ * parameter i, float32 in backend memory, or 0 past the last. */
+QTK_PUBLIC int qtk_optimizer_part(struct qtk_optimizer *o, int i, int part,
+                                  struct qtk_param *param, struct qtk_tensor *t);
+/* How many values there are in all parameters. */
+QTK_PUBLIC uint64_t qtk_optimizer_values(const struct qtk_optimizer *o);
+
+#endif

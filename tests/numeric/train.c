@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The optimizer against PyTorch's, schedules, and training of scales on a small model:
+ * it learns, goes on where it stopped, and gives the same bits in every way of running. */
+#include "core/option.h"
+#include "core/registry.h"
+#include "core/toml.h"
+#include "core/train.h"
+#include "toy.h"
+
+/* ---- five numbers --------------------------------------------------------------------- */
+
+static enum qtk_claim five_claim(const void *options, const struct qtk_tensor_role *t)
+{
+  (void)options, (void)t;
+  return QTK_CLAIM_NONE;
+}
+
+static int five_attach(struct qtk_context *c, const void *options,
+                       const struct qtk_model_info *model, const struct qtk_site *sites, int n,
+                       void **h)
+{
+  (void)c, (void)options, (void)model, (void)sites, (void)n;
+  *h = calloc(1, 1);
+  return QTK_OK;
+}
+
+static int five_params(void *h, int i, struct qtk_param *p)
+{
+  (void)h;
+  *p = (struct qtk_param){.name = "five", .ndim = 1, .shape = {5}, .learning_rate = 2.0,
+                          .decay = 1, .disk_dtype = QTK_F32};
+  return i == 0;
+}
+
+static int five_bind(void *h, int i, const struct qtk_tensor *value,
+                     const struct qtk_tensor *gradient)
+{
+  (void)h, (void)i, (void)value, (void)gradient;
+  return QTK_OK;
+}
+
+static const struct qtk_adapter_ops five = {.size = sizeof five,
+                                            .claim = five_claim,
+                                            .attach = five_attach,
+                                            .detach = toy_detach,
+                                            .params = five_params,
+                                            .bind = five_bind};
+
+/* torch.optim.AdamW (lr 0.01, betas 0.9 and 0.95, eps 1e-8, weight_decay 0.1) after
+ * torch.nn.utils.clip_grad_norm_ (.., 1.0), PyTorch 2.15. */
+static const float five_start[] = {1.0f, -2.0f, 0.5f, 3.0f, -0.25f};
+static const float five_gradients[3][5] = {{0.1f, -0.2f, 0.3f, -4.0f, 1e-3f},
+                                           {0.05f, 0.5f, -0.3f, 2.0f, -1e-3f},
+                                           {-1.0f, 0.25f, 0.0f, 1.0f, 5e-4f}};
+static const double five_norms[] = {4.017462253570557, 2.083866834640503, 1.436140775680542};
+static const float five_values[3][5] = {
+    {0.9890000224113464f, -1.9880000352859497f, 0.4895000159740448f, 3.006999969482422f,
+     -0.2597495913505554f},
+    {0.9780176877975464f, -1.991870641708374f, 0.49250757694244385f, 3.003650188446045f,
+     -0.2559928596019745f},
+    {0.9828914999961853f, -1.9972578287124634f, 0.49475324153900146f, 2.99751877784729f,
+     -0.2569044828414917f}};
+
+static void optimizer_steps(struct qtk_optimizer *o, float *value, float *gradient)
+{
+  double norm;
+
+  memcpy(value, five_start, sizeof five_start);
+  for (int step = 0; step < 3; step++) {
+    double worst = 0.0;
+    memcpy(gradient, five_gradients[step], sizeof five_start);
+    test_must(qtk_optimizer_step(o, step + 1, 1.0, &norm), "step");
+    for (int i = 0; i < 5; i++)
+      worst = fmax(worst, fabs((double)value[i] - (double)five_values[step][i]));
+    tap_ok(worst < 1e-6 && fabs(norm - five_norms[step]) < 1e-6,
+           "step %d: PyTorch's values within %.1g, norm %.6f", step + 1, worst, norm);
+  }
+  float before[5];
+  memcpy(before, value, sizeof before);
+  gradient[3] = NAN;
+  int rc = qtk_optimizer_step(o, 4, 1.0, &norm);
+  tap_ok(rc == QTK_ENUMERIC && memcmp(value, before, sizeof before) == 0,
+         "a gradient that is no number changes nothing: %s", qtk_error_message());
+}
+
+static void optimizer_all(void)
+{
+  const struct qtk_attached adapter = {"five", &five, NULL};
+  const struct qtk_optimizer_rule rule = {0.005, 0.9, 0.95, 1e-8, 0.1, 1.0}; /* factor 2 */
+  struct test_model m = test_open(ctx, folder, &adapter, 1);
+  struct qtk_tensor value, gradient;
+  struct qtk_optimizer *o;
+  struct qtk_param param;
+
+  test_must(qtk_engine_train(m.engine), "gradients");
+  test_must(qtk_optimizer_new(ctx, m.engine, 0, &rule, &o), "optimizer");
+  qtk_engine_param(m.engine, 0, 0, &param, &value);
+  qtk_engine_gradient(m.engine, 0, 0, &gradient);
+  optimizer_steps(o, value.data, gradient.data);
+  qtk_optimizer_free(o);
+  test_close(&m);
+}
+
+static void schedule_all(void)
+{
+  struct qtk_schedule s = {QTK_SCHEDULE_COSINE, 10, 2};
+  double at[] = {0, 0.5, 1, 1, 0.9619397662556434, 0.8535533905932737};
+  int good = 1;
+
+  for (int step = 1; step <= 5; step++)
+    good &= fabs(qtk_schedule_factor(&s, step) - at[step]) < 1e-15;
+  tap_ok(good, "cosine with warm-up, as transformers has it from the end of the warm-up on");
+  s.shape = QTK_SCHEDULE_LINEAR;
+  tap_ok(fabs(qtk_schedule_factor(&s, 10) - 0.125) < 1e-15, "linear: the last step is not 0");
+}
+
+/* ---- training of scales ------------------------------------------------------------------- */
+
+#define LENGTH 32
+#define SEQUENCES 9
+
+static int64_t train_starts[SEQUENCES + 1];
+static int32_t train_targets[SEQUENCES * LENGTH];
+static float train_weights[SEQUENCES * LENGTH];
+
+static struct qtk_examples train_examples(void)
+{
+  for (int i = 0; i < SEQUENCES * LENGTH; i++) {
+    train_targets[i] = i % LENGTH == LENGTH - 1 ? -1 : ids[i + 1];
+    train_weights[i] = 1.0f;
+    train_starts[i / LENGTH + 1] = i / LENGTH * LENGTH + LENGTH;
+  }
+  return (struct qtk_examples){SEQUENCES, train_starts, ids, train_targets, train_weights};
+}
+
+static const struct qtk_train_rule train_rule = {
+    .optimizer = {3e-2, 0.9, 0.999, 1e-8, 0.0, 1.0},
+    .schedule = {QTK_SCHEDULE_COSINE, 12, 2},
+    .batch = 3};
+
+/* A small model, its linears on 3 bits, with the scales' adapter. */
+struct learner {
+  struct test_model m;
+  void *blocks[64];
+  int n_blocks;
+  const struct qtk_loaded *plugin;
+  struct qtk_options *options;
+  struct qtk_train *train;
+  struct qtk_examples examples;
+};
+
+static const char round_text[] = "bits = 3\ngroup = 32\n";
+
+static struct qtk_options *learner_options(const struct qtk_loaded *plugin, const char *text)
+{
+  struct qtk_options *options;
+  struct qtk_toml *toml;
+
+  test_must(qtk_toml_parse(text, strlen(text), "text", &toml), "options");
+  test_must(qtk_options_parse(plugin->plugin.options, plugin->plugin.options_size, toml, NULL,
+                              &options),
+            "options");
+  qtk_toml_free(toml);
+  return options;
+}
+
+static void learner_round(struct learner *l, const struct qtk_loaded *rtn, int i)
+{
+  const struct qtk_model_tensor *t = qtk_model_tensor(l->m.model, i);
+  struct qtk_linear linear = {t->name, t->role, t->layer, t->rows, t->cols, 0};
+  struct qtk_qlayout layout = {.rows = t->rows, .cols = t->cols};
+  struct qtk_quantize_result result = {0};
+  struct qtk_options *options = learner_options(rtn, round_text);
+  float *w = malloc((size_t)(t->rows * t->cols) * sizeof *w);
+
+  test_must(rtn->ops.quantizer.describe(options->values, &linear, &layout), "describe");
+  test_must(qtk_qlayout_init(&layout), "layout");
+  void *block = l->blocks[l->n_blocks++] = calloc(1, qtk_qtensor_block_bytes(&layout));
+  struct qtk_qtensor out = qtk_qtensor_over(&layout, block);
+  test_must(qtk_model_read(l->m.model, i, 0, t->rows, w, t->cols), "rows");
+  test_must(rtn->ops.quantizer.quantize(ctx, options->values, &linear, w, NULL, &out, &result),
+            "quantize");
+  test_must(qtk_model_replace(l->m.model, i, &out, "rtn", round_text), "replace");
+  qtk_options_free(options);
+  free(w);
+}
+
+static void learner_open(struct learner *l, int checkpoint)
+{
+  const struct qtk_loaded *rtn;
+  struct qtk_train_rule rule = train_rule;
+
+  *l = (struct learner){.m = {.ctx = ctx}, .examples = train_examples()};
+  test_must(qtk_model_open(ctx, folder, &l->m.model), folder);
+  test_must(qtk_registry_get(QTK_QUANTIZER, "rtn", &rtn), "rtn");
+  for (int i = 0; i < qtk_model_count(l->m.model); i++)
+    if (qtk_model_tensor(l->m.model, i)->linear)
+      learner_round(l, rtn, i);
+  test_must(qtk_registry_get(QTK_ADAPTER, "peqa", &l->plugin), "peqa");
+  l->options = learner_options(l->plugin, "");
+  const struct qtk_attached adapter = {"peqa", &l->plugin->ops.adapter, l->options->values};
+  test_must(qtk_engine_open(ctx, l->m.model, &adapter, 1, &l->m.engine), "engine");
+  rule.checkpoint = checkpoint;
+  test_must(qtk_train_new(ctx, l->m.engine, 0, &rule, &l->examples, &l->train), "training");
+}
+
+static void learner_close(struct learner *l)
+{
+  qtk_train_free(l->train);
+  test_close(&l->m);
+  qtk_options_free(l->options);
+  for (int i = 0; i < l->n_blocks; i++)
+    free(l->blocks[i]);
+}
+
+/* Values and moments of everything, one behind the other. */
+static float *learner_parts(struct learner *l, size_t *n)
+{
+  struct qtk_optimizer *o = qtk_train_optimizer(l->train);
+  float *all = malloc(3 * qtk_optimizer_values(o) * sizeof *all);
+  struct qtk_param param;
+  struct qtk_tensor t;
+
+  *n = 0;
+  for (int i = 0; qtk_optimizer_part(o, i, 0, &param, &t); i++)
+    for (int part = 0; part < 3; part++) {
+      qtk_optimizer_part(o, i, part, &param, &t);
+      memcpy(all + *n, t.data, (size_t)t.shape[0] * sizeof *all);
+      *n += (size_t)t.shape[0];
+    }
+  return all;
+}
+
+static void learner_restore(struct learner *l, const float *all, int64_t steps)
+{
+  struct qtk_optimizer *o = qtk_train_optimizer(l->train);
+  struct qtk_param param;
+  struct qtk_tensor t;
+  size_t n = 0;
+
+  for (int i = 0; qtk_optimizer_part(o, i, 0, &param, &t); i++)
+    for (int part = 0; part < 3; part++) {
+      qtk_optimizer_part(o, i, part, &param, &t);
+      memcpy(t.data, all + n, (size_t)t.shape[0] * sizeof *all);
+      n += (size_t)t.shape[0];
+    }
+  qtk_train_resume(l->train, steps);
+  test_must(qtk_engine_changed(l->m.engine, 0, 0), "changed");
+}
+
+/* `steps` more steps; the mean loss of the first three and of the last three: an epoch. */
+static void learner_run(struct learner *l, int steps, double *first, double *last)
+{
+  struct qtk_train_step s;
+
+  *first = *last = 0.0;
+  for (int i = 0; i < steps; i++) {
+    test_must(qtk_train_next(l->train, &s), "step");
+    *first += i < 3 ? s.loss / 3 : 0.0;
+    *last += i >= steps - 3 ? s.loss / 3 : 0.0;
+  }
+}
+
+static float *learner_whole(int checkpoint, size_t *n, double *first, double *last)
+{
+  struct learner l;
+
+  learner_open(&l, checkpoint);
+  learner_run(&l, 12, first, last);
+  float *all = learner_parts(&l, n);
+  learner_close(&l);
+  return all;
+}
+
+static float *learner_broken(size_t *n)
+{
+  struct learner l;
+  double first, last;
+
+  learner_open(&l, 0);
+  learner_run(&l, 5, &first, &last);
+  float *half = learner_parts(&l, n);
+  learner_close(&l);
+  learner_open(&l, 0);
+  learner_restore(&l, half, 5);
+  learner_run(&l, 7, &first, &last);
+  free(half);
+  half = learner_parts(&l, n);
+  learner_close(&l);
+  return half;
+}
+
+static float *learner_threads(int threads, size_t *n)
+{
+  struct qtk_context *kept = ctx;
+  double first, last;
+
+  ctx = test_context(threads, 0);
+  float *all = learner_whole(0, n, &first, &last);
+  test_context_close(ctx);
+  ctx = kept;
+  return all;
+}
+
+static void train_all(void)
+{
+  double first, last, other;
+  size_t n, m;
+  float *whole = learner_whole(0, &n, &first, &last);
+  float *brief = learner_whole(1, &m, &other, &other);
+
+  tap_ok(last < 0.97 * first, "scales learn: the loss falls from %.4f to %.4f", first, last);
+  tap_ok(n == m && memcmp(whole, brief, n * sizeof *whole) == 0,
+         "with checkpointing: the same bits");
+  free(brief);
+  for (int threads = 1; threads <= 3; threads += 2) {
+    brief = learner_threads(threads, &m);
+    tap_ok(n == m && memcmp(whole, brief, n * sizeof *whole) == 0, "%d threads: the same bits",
+           threads);
+    free(brief);
+  }
+  brief = learner_broken(&m);
+  tap_ok(n == m && memcmp(whole, brief, n * sizeof *whole) == 0,
+         "stopped after 5 steps and gone on: the same bits");
+  free(brief);
+  free(whole);
+}
+
+int main(void)
+{
+  toy_begin();
+  schedule_all();
+  optimizer_all();
+  train_all();
+  toy_end();
+  return tap_end();
+}
