@@ -81,6 +81,9 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/fs.c %D%/fs.h \
 	%D%/fs-path.c \
 	%D%/fs-write.c \
+	%D%/generate.c %D%/generate.h \
+	%D%/generate-ends.c \
+	%D%/generate-stop.c %D%/generate-stop.h \
 	%D%/half.c %D%/half.h \
 	%D%/job.c %D%/job.h \
 	%D%/job-size.c \
@@ -130,6 +133,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/report-html.c \
 	%D%/report-table.c \
 	%D%/schedule.c %D%/schedule.h \
+	%D%/sample.c %D%/sample.h \
 	%D%/session.c %D%/session.h \
 	%D%/source.c %D%/source.h \
 	%D%/state.c %D%/state.h \
@@ -194,6 +198,11 @@ bin_PROGRAMS += %D%/qtk
 	%D%/cli/cli.h \
 	%D%/cli/describe.c \
 	%D%/cli/eval.c \
+	%D%/cli/generate.c \
+	%D%/cli/generate.h \
+	%D%/cli/generate-chat.c \
+	%D%/cli/generate-print.c \
+	%D%/cli/generate-prompt.c \
 	%D%/cli/inspect.c \
 	%D%/cli/machine.c %D%/cli/machine.h \
 	%D%/cli/main.c \

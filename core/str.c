@@ -9,8 +9,7 @@
 #include "core/str.h"
 #include "core/vec.h"
 
-/* Room for n more bytes and the zero byte. */
-static int str_reserve(struct qtk_str *s, size_t n)
+int qtk_str_reserve(struct qtk_str *s, size_t n)
 {
   size_t want;
   char *data;
@@ -34,7 +33,7 @@ static int str_reserve(struct qtk_str *s, size_t n)
 
 int qtk_str_add_bytes(struct qtk_str *s, const void *bytes, size_t n)
 {
-  int rc = str_reserve(s, n);
+  int rc = qtk_str_reserve(s, n);
 
   if (rc != QTK_OK)
     return rc;
@@ -62,7 +61,7 @@ static int str_vprintf(struct qtk_str *s, const char *fmt, va_list args)
 
   va_copy(again, args);
   n = vsnprintf(NULL, 0, fmt, args);
-  rc = n < 0 ? qtk_error(QTK_EINTERNAL, "a text cannot be formatted") : str_reserve(s, (size_t)n);
+  rc = n < 0 ? qtk_error(QTK_EINTERNAL, "a text cannot be formatted") : qtk_str_reserve(s, (size_t)n);
   if (rc == QTK_OK) {
     vsnprintf(s->data + s->length, (size_t)n + 1, fmt, again);
     s->length += (size_t)n;
@@ -88,7 +87,7 @@ char *qtk_str_take(struct qtk_str *s)
 {
   char *text;
 
-  if (s->failed || str_reserve(s, 0) != QTK_OK) {
+  if (s->failed || qtk_str_reserve(s, 0) != QTK_OK) {
     qtk_str_free(s);
     qtk_error(QTK_ENOMEM, "out of memory for a text");
     return NULL;

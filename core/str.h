@@ -19,6 +19,8 @@ QTK_PUBLIC int qtk_str_printf(struct qtk_str *s, const char *fmt, ...) QTK_PRINT
 QTK_PUBLIC int qtk_str_add(struct qtk_str *s, const char *text);
 QTK_PUBLIC int qtk_str_add_bytes(struct qtk_str *s, const void *bytes, size_t n);
 QTK_PUBLIC int qtk_str_add_char(struct qtk_str *s, char c);
+/* Room for n more bytes, so that adding them allocates nothing. */
+QTK_PUBLIC int qtk_str_reserve(struct qtk_str *s, size_t n);
 /* `text` in double quotes, escaped as both JSON and TOML read it. What is not
  * UTF-8 becomes U+FFFD. */
 QTK_PUBLIC int qtk_str_add_quoted(struct qtk_str *s, const char *text);

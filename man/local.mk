@@ -4,6 +4,7 @@ dist_man_MANS += \
 	%D%/qtk.1 \
 	%D%/qtk-bench.1 \
 	%D%/qtk-eval.1 \
+	%D%/qtk-generate.1 \
 	%D%/qtk-inspect.1 \
 	%D%/qtk-job.5 \
 	%D%/qtk-run.1 \

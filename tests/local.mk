@@ -32,6 +32,7 @@ UNIT_TESTS = \
 	%D%/unit/t-random \
 	%D%/unit/t-report \
 	%D%/unit/t-rtn \
+	%D%/unit/t-sample \
 	%D%/unit/t-state \
 	%D%/unit/t-str \
 	%D%/unit/t-tensor \
@@ -55,6 +56,7 @@ BLACK_TESTS = \
 	%D%/numeric/adapters-stream \
 	%D%/numeric/block-gradient \
 	%D%/numeric/engine \
+	%D%/numeric/generate \
 	%D%/numeric/gguf-values \
 	%D%/numeric/logits \
 	%D%/numeric/models \
@@ -75,6 +77,9 @@ SH_TESTS = \
 	%D%/cli/0010-usage.sh \
 	%D%/cli/0020-plugins.sh \
 	%D%/cli/0021-broken-plugins.sh \
+	%D%/cli/0030-generate.sh \
+	%D%/cli/0031-generate-mistakes.sh \
+	%D%/cli/0032-chat.sh \
 	%D%/cli/7001-new.sh \
 	%D%/cli/7002-third-party.sh \
 	%D%/cli/7003-opaque.sh \
@@ -157,6 +162,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_adapters_stream_LDADD = $(MODEL_LIBS)
 %C%_numeric_block_gradient_LDADD = $(MODEL_LIBS)
 %C%_numeric_engine_LDADD = $(MODEL_LIBS)
+%C%_numeric_generate_LDADD = $(MODEL_LIBS)
 %C%_numeric_logits_LDADD = $(MODEL_LIBS)
 %C%_numeric_models_LDADD = $(MODEL_LIBS)
 %C%_numeric_perplexity_LDADD = $(MODEL_LIBS)

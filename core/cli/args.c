@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Arguments by tables: options, words, help, and what was probably meant. */
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,9 @@ static void args_print_usage(const struct cli_usage *u, FILE *to)
 static void args_print_option(const struct cli_option *o)
 {
   char head[64];
-  snprintf(head, sizeof head, "--%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+  const char *value = o->value ? o->value : "";
+  const char *between = o->type == CLI_MAYBE ? "" : o->value ? " " : "";
+  snprintf(head, sizeof head, "--%s%s%s", o->name, between, value);
   printf("  %-22s %s\n", head, o->help);
 }
 
@@ -49,7 +52,7 @@ static int args_unknown(const struct cli_usage *u, const char *name)
                    u->verb);
 }
 
-static int args_add(struct cli_list *list, const char *text)
+int cli_list_add(struct cli_list *list, const char *text)
 {
   const char **items = realloc(list->items, (list->n + 2) * sizeof *items);
   if (items == NULL)
@@ -72,16 +75,29 @@ static int args_int(const struct cli_usage *u, const struct cli_option *o, const
   return QTK_OK;
 }
 
+static int args_real(const struct cli_usage *u, const struct cli_option *o, const char *text)
+{
+  char *end;
+  double value = strtod(text, &end);
+  if (end == text || *end != '\0' || !isfinite(value))
+    return qtk_error(QTK_EUSAGE, "qtk %s: --%s %s: a number is wanted", u->verb, o->name, text);
+  *(double *)o->to = value;
+  return QTK_OK;
+}
+
 static int args_value(const struct cli_usage *u, const struct cli_option *o, const char *text)
 {
   switch (o->type) {
   case CLI_TEXT:
+  case CLI_MAYBE:
     *(const char **)o->to = text;
     return QTK_OK;
   case CLI_INT:
     return args_int(u, o, text);
+  case CLI_REAL:
+    return args_real(u, o, text);
   case CLI_LIST:
-    return args_add(o->to, text);
+    return cli_list_add(o->to, text);
   case CLI_FLAG:
     break;
   }
@@ -107,6 +123,8 @@ static int args_option(const struct cli_usage *u, int argc, char **argv, int *i)
     *(int *)o->to = 1;
     return QTK_OK;
   }
+  if (o->type == CLI_MAYBE)
+    return args_value(u, o, "");
   if (++*i >= argc)
     return qtk_error(QTK_EUSAGE, "qtk %s: --%s needs a value: %s", u->verb, o->name, o->value);
   return args_value(u, o, argv[*i]);

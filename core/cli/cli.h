@@ -21,7 +21,8 @@ struct cli_verb {
 
 /* ---- arguments ------------------------------------------------------------------- */
 
-enum cli_type { CLI_FLAG, CLI_TEXT, CLI_INT, CLI_LIST };
+/* CLI_MAYBE: a text that only "--name=TEXT" gives; "--name" alone is "". */
+enum cli_type { CLI_FLAG, CLI_TEXT, CLI_INT, CLI_LIST, CLI_REAL, CLI_MAYBE };
 
 /* Texts in a list point into argv; the list ends in NULL. */
 struct cli_list {
@@ -32,7 +33,7 @@ struct cli_list {
 struct cli_option {
   const char *name; /* without the dashes */
   enum cli_type type;
-  void *to;          /* int *, const char **, int64_t *, struct cli_list * */
+  void *to;          /* int *, const char **, int64_t *, struct cli_list *, double * */
   const char *value; /* what stands for the value in the help: "KEY=VALUE" */
   const char *help;
 };
@@ -49,6 +50,7 @@ struct cli_usage {
 /* Takes options out of argv: what is left are the words, *argc of them. 1 if --help
  * was asked for and printed, else QTK_OK or QTK_EUSAGE. */
 int cli_parse(const struct cli_usage *usage, int *argc, char **argv);
+int cli_list_add(struct cli_list *list, const char *text);
 void cli_list_free(struct cli_list *list);
 
 /* Runs the verb named by argv[0]; `of` is what the verbs belong to: "" or "plugin". */
@@ -85,6 +87,7 @@ int cli_plugin_check(int argc, char **argv);
 int cli_plugin_new(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_eval(int argc, char **argv);
+int cli_generate(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 int cli_bundle(int argc, char **argv);
 

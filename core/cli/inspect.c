@@ -9,6 +9,7 @@
 #include "core/context.h"
 #include "core/error.h"
 #include "core/fs.h"
+#include "core/generate.h"
 #include "core/job.h"
 #include "core/json.h"
 #include "core/model.h"
@@ -175,6 +176,18 @@ static int inspect_errors(const struct qtk_model *m)
 
 /* ---- models ----------------------------------------------------------------------------- */
 
+/* What generating takes beside the weights. */
+static void inspect_cache(const struct qtk_model_info *info)
+{
+  char one[2][QTK_SIZE_TEXT], all[2][QTK_SIZE_TEXT];
+  for (int half = 0; half < 2; half++) {
+    qtk_size_text(qtk_cache_bytes(info, 1, half), one[half]);
+    qtk_size_text(qtk_cache_bytes(info, info->context, half), all[half]);
+  }
+  printf("cache %s a token in f16, %s in f32; %s and %s for the context\n", one[1], one[0], all[1],
+         all[0]);
+}
+
 static void inspect_head(const struct qtk_model *m, const char *path)
 {
   const struct qtk_model_info *info = qtk_model_info(m);
@@ -186,6 +199,7 @@ static void inspect_head(const struct qtk_model *m, const char *path)
   printf("heads %lld of %lld (%lld for keys and values), vocabulary %lld, context %lld\n",
          (long long)d->heads, (long long)d->head_size, (long long)d->kv_heads,
          (long long)info->vocabulary, (long long)info->context);
+  inspect_cache(info);
   printf("tokenizer %s%s\n\n", qtk_model_tokenizer(m) ? "yes" : "no",
          qtk_model_has_weights(m) ? "" : ", a configuration without weights");
 }

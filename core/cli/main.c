@@ -11,6 +11,7 @@ static const struct cli_verb main_verbs[] = {
   {"run", "run a job file: quantize, evaluate, export", cli_run},
   {"inspect", "say what a model, a bundle or a plugin is", cli_inspect},
   {"eval", "perplexity of a model on a text", cli_eval},
+  {"generate", "continue a prompt, or chat", cli_generate},
   {"bench", "measure how fast a model runs on this machine", cli_bench},
   {"bundle", "list or verify what a bundle holds", cli_bundle},
   {"plugin", "list, describe and find plugins", cli_plugin},

@@ -3,14 +3,13 @@
 #ifndef CORE_TOKENIZER_UTF8_H
 #define CORE_TOKENIZER_UTF8_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include <qtk/base.h>
 
 /* Bytes of the character at text [n bytes], 1 .. 4, or 0 if there is no valid one
  * (overlong forms, surrogates and values above 0x10FFFF are not valid). */
 size_t qtk_utf8_char(const char *text, size_t n);
 /* Bytes of the longest valid start of text. */
-size_t qtk_utf8_valid(const char *text, size_t n);
+QTK_PUBLIC size_t qtk_utf8_valid(const char *text, size_t n);
 /* Bytes from the start of text up to the next valid character or the end. */
 size_t qtk_utf8_invalid(const char *text, size_t n);
 /* Bytes of the valid character that ends at text + n, or 0. */

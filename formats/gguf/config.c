@@ -80,3 +80,23 @@ int gguf_config_make(const struct gguf_meta *meta, char **json)
   }
   return rc ? rc : *json ? QTK_OK : QTK_ENOMEM;
 }
+
+/* The tokens that end a text, a turn or a message, under the name that a
+ * generation_config.json has for them. */
+int gguf_generation_make(const struct gguf_meta *meta, char **json)
+{
+  static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                     "tokenizer.ggml.eom_token_id"};
+  struct gguf_text t = {0};
+  uint64_t id;
+  *json = NULL;
+  for (int i = 0; i < 3; i++)
+    if (gguf_meta_uint(meta, keys[i], &id) > 0 && id <= INT32_MAX) {
+      gguf_put(&t, t.length > 0 ? "," : "{\"eos_token_id\":[");
+      gguf_put_int(&t, (int64_t)id);
+    }
+  if (t.length == 0 && !t.failed)
+    return QTK_OK;
+  gguf_put(&t, "]}");
+  return (*json = gguf_text_end(&t)) != NULL ? QTK_OK : QTK_ENOMEM;
+}

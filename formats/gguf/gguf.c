@@ -145,6 +145,8 @@ static const char *gguf_text(void *h, const char *name)
   const struct gguf_model *m = h;
   if (strcmp(name, "chat_template") == 0)
     return m->template;
+  if (strcmp(name, "generation_config") == 0)
+    return m->generation;
   return strcmp(name, "licence") == 0 ? m->licence : NULL;
 }
 

@@ -152,7 +152,7 @@ struct gguf_model {
   struct gguf_part *parts; /* the first one has the metadata */
   int n_parts;
   struct gguf_tensors tensors;
-  char *config, *template, *licence;
+  char *config, *template, *licence, *generation;
   pthread_mutex_t lock; /* of the tokenizer, which is made when asked for */
   char *tokenizer;
   int tokenizer_known;
@@ -163,6 +163,8 @@ void gguf_model_close(struct gguf_model *model);
 
 /* JSON texts for free; QTK_OK and NULL if there is no tokenizer. */
 int gguf_config_make(const struct gguf_meta *meta, char **json);
+/* NULL as well if it names no token that ends a text. */
+int gguf_generation_make(const struct gguf_meta *meta, char **json);
 int gguf_tokenizer_make(const struct gguf_meta *meta, char **json);
 
 /* ---- packed tensors (packed.c) ---------------------------------------------------------- */

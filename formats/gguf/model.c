@@ -124,6 +124,8 @@ static int model_texts(struct gguf_model *m)
     rc = model_text(meta, "tokenizer.chat_template", &m->template);
   if (rc == QTK_OK)
     rc = model_text(meta, "general.license", &m->licence);
+  if (rc == QTK_OK)
+    rc = gguf_generation_make(meta, &m->generation);
   return rc;
 }
 
@@ -171,6 +173,7 @@ void gguf_model_close(struct gguf_model *m)
   free(m->config);
   free(m->template);
   free(m->licence);
+  free(m->generation);
   free(m->tokenizer);
   free(m);
 }

@@ -277,8 +277,7 @@ static int model_load_text(struct safetensors_model *m, enum safetensors_text wh
     return safetensors_text_read(m->folder, "tokenizer.json", MODEL_TOKENIZER_MAX,
                                  &m->texts[which]);
   case SAFETENSORS_GENERATION:
-    return safetensors_text_read(m->folder, "generation_config.json", MODEL_CONFIG_MAX,
-                                 &m->texts[which]);
+    return safetensors_text_generation(m->folder, &m->texts[which]);
   case SAFETENSORS_TEMPLATE:
     return safetensors_text_template(m->folder, &m->texts[which]);
   default:

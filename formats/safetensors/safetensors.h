@@ -72,6 +72,8 @@ char *safetensors_path(const char *folder, const char *name);
 int safetensors_text_read(const char *folder, const char *name, size_t max, char **text);
 /* The chat template; the licence that the model card's head names. */
 int safetensors_text_template(const char *folder, char **text);
+/* generation_config.json, or what config.json says in its place. */
+int safetensors_text_generation(const char *folder, char **text);
 int safetensors_text_licence(const char *folder, char **text);
 
 /* ---- a model (model.c) ------------------------------------------------------------ */

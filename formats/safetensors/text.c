@@ -136,6 +136,34 @@ int safetensors_text_template(const char *folder, char **text)
   return rc;
 }
 
+/* Where a model has no generation_config.json, its config.json may name the tokens. */
+static int text_generation(const char *config, char **text)
+{
+  json_t *root = json_loads(config, 0, NULL), *end = json_object_get(root, "eos_token_id");
+  int rc = QTK_OK;
+  if (json_is_integer(end) || json_is_array(end)) {
+    json_t *out = json_pack("{s:O}", "eos_token_id", end);
+    *text = out ? json_dumps(out, JSON_COMPACT) : NULL;
+    rc = *text ? QTK_OK : qtk_error(QTK_ENOMEM, "out of memory for a text");
+    json_decref(out);
+  }
+  json_decref(root);
+  return rc;
+}
+
+int safetensors_text_generation(const char *folder, char **text)
+{
+  char *config = NULL;
+  int rc = safetensors_text_read(folder, "generation_config.json", TEXT_MAX, text);
+  if (rc || *text)
+    return rc;
+  rc = safetensors_text_read(folder, "config.json", TEXT_MAX, &config);
+  if (rc == QTK_OK && config)
+    rc = text_generation(config, text);
+  free(config);
+  return rc;
+}
+
 /* The value of a "license: VALUE" line in the YAML head of a README.md. */
 static char *text_licence(const char *card)
 {

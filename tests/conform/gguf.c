@@ -148,6 +148,8 @@ static void check_bpe(void)
             "a byte-level tokenizer");
   same_text(h ? ops->text(h, "chat_template") : NULL, "{{ messages }}", "the chat template");
   same_text(h ? ops->text(h, "licence") : NULL, "bsd-3-clause", "the licence");
+  same_text(h ? ops->text(h, "generation_config") : NULL, "{\"eos_token_id\":[5]}",
+            "the token that ends a text");
   if (h)
     ops->close(h);
 }

@@ -152,6 +152,13 @@ static void check_texts(void)
          "what is not there is not there");
   if (h)
     ops->close(h);
+  make_text(folder, "config.json", "{ \"eos_token_id\": [2, 7], \"a\": 1 }\n");
+  h = open_folder();
+  tap_ok(h && strcmp(ops->text(h, "generation_config"), "{\"eos_token_id\":[2,7]}") == 0,
+         "config.json may name the tokens that end a text");
+  if (h)
+    ops->close(h);
+  make_text(folder, "config.json", "{ \"a\": 1 }\n");
   make_in(folder, "model.safetensors", ONE("F32", "[4]", "[0,16]"), 16);
   make_text(folder, "tokenizer.json", "{\"t\":2}");
   make_text(folder, "generation_config.json", "{\"g\":3}");
