@@ -48,3 +48,27 @@ qtkplugin_LTLIBRARIES += %D%/qtk-format-gguf.la
 %C%_qtk_format_gguf_la_LIBADD = $(PLUGIN_LIBS)
 %C%_qtk_format_gguf_la_LDFLAGS = $(PLUGIN_LINK)
 endif
+
+# Its folders are those of the format safetensors, whose reader it shares.
+if BUILD_FORMAT_GPTQ
+qtkplugin_LTLIBRARIES += %D%/qtk-format-gptq.la
+%C%_qtk_format_gptq_la_SOURCES = \
+	%D%/gptq/codes.c \
+	%D%/gptq/config.c \
+	%D%/gptq/gptq.c \
+	%D%/gptq/gptq.h \
+	%D%/gptq/linear.c \
+	%D%/gptq/model.c \
+	%D%/gptq/read.c \
+	%D%/safetensors/file.c \
+	%D%/safetensors/header.c \
+	%D%/safetensors/model.c \
+	%D%/safetensors/read.c \
+	%D%/safetensors/safetensors.h \
+	%D%/safetensors/text.c \
+	%D%/safetensors/types.c
+%C%_qtk_format_gptq_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
+%C%_qtk_format_gptq_la_CFLAGS = $(AM_CFLAGS) $(VECTOR_CFLAGS)
+%C%_qtk_format_gptq_la_LIBADD = $(PLUGIN_LIBS) $(JANSSON_LIBS)
+%C%_qtk_format_gptq_la_LDFLAGS = $(PLUGIN_LINK)
+endif

@@ -17,6 +17,7 @@ dist_man_MANS += \
 	%D%/qtk-quantizer.3 \
 	%D%/qtk-backend-cpu.7 \
 	%D%/qtk-format-gguf.7 \
+	%D%/qtk-format-gptq.7 \
 	%D%/qtk-format-safetensors.7 \
 	%D%/qtk-arch.5 \
 	%D%/qtk-bundle.5 \

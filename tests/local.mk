@@ -58,6 +58,7 @@ BLACK_TESTS = \
 	%D%/numeric/engine \
 	%D%/numeric/generate \
 	%D%/numeric/gguf-values \
+	%D%/numeric/gptq-values \
 	%D%/numeric/logits \
 	%D%/numeric/models \
 	%D%/numeric/ops-attention \
@@ -144,6 +145,7 @@ BLACK_LIBS = core/libqtk.la -lm
 %C%_conform_safetensors_broken_LDADD = $(BLACK_LIBS)
 %C%_conform_safetensors_write_LDADD = $(BLACK_LIBS)
 %C%_numeric_gguf_values_LDADD = $(BLACK_LIBS)
+%C%_numeric_gptq_values_LDADD = $(BLACK_LIBS)
 %C%_numeric_safetensors_values_LDADD = $(BLACK_LIBS)
 
 OPS_TEST = %D%/numeric/ops.c %D%/numeric/ops.h
@@ -188,7 +190,7 @@ EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D
 	%D%/conform/toy-opaque.c %D%/conform/toy-scales.c %D%/conform/toy-stream.c \
 	%D%/tap.h %D%/numeric/model.h %D%/numeric/toy.h %D%/numeric/record.h %D%/conform/format.h %D%/conform/gguf-make.h \
 	%D%/unit/bundle-make.h \
-	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/families %D%/data/nano \
+	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/families %D%/data/gptq %D%/data/nano \
 	%D%/data/tokenizer
 
 # It installs, and libtool links plugins again where they lie while it does: this test

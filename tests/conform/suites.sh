@@ -19,6 +19,7 @@ for so in "$QTK_BUILDDIR"/plugins/.libs/qtk-*.so "$QTK_BUILDDIR"/formats/.libs/q
   n=$((n + 1))
   suite "$so"
   case $so in
+    *-format-gptq.so) suite "$so" "$QTK_SRCDIR/tests/data/gptq/reference" ;;
     *-format-safetensors.so) suite "$so" "$QTK_SRCDIR/tests/data/nano/llama" ;;
     *-format-gguf.so)
       for file in bpe k-types; do

@@ -2,7 +2,8 @@
 #
 # include/qtk              itself and the C library
 # core/MODULE              include/qtk, config.h, lower modules of core/LAYERS
-# KINDFOLDER/NAME          include/qtk and the own folder; quantizers also plugins/grid
+# KINDFOLDER/NAME          include/qtk and the own folder; quantizers also plugins/grid,
+#                          formats/gptq also formats/safetensors
 # tests/unit, fuzz, numeric core, include/qtk, helpers in tests
 # other tests, templates   include/qtk and helpers in tests
 . "${QTK_SRCDIR:-${srcdir:-.}}/tests/lint/lib.sh"
@@ -95,6 +96,7 @@ check_quoted ()
     tests/numeric/*,core/*) ;; # what is marked QTK_PUBLIC: the linker sees to it
     tests/*,tests/*) ;;
     plugins/*,plugins/grid/*) ;;
+    formats/gptq/*,formats/safetensors/*) ;;
     *)
       folder=$(echo "$1" | cut -d/ -f1,2)
       case $target in
