@@ -11,10 +11,11 @@
 
 static const char *const job_evaluate_keys[] = {"run", "name", "perplexity", "divergence", NULL};
 static const char *const job_quantize_keys[] = {"run",     "name",     "method",
-                                                "targets", "override", NULL};
+                                                "targets", "override", "calibrate", NULL};
 static const char *const job_export_keys[] = {"run", "name", "format", "path", NULL};
 static const char *const job_override_keys[] = {"match", "skip", "method", NULL};
 static const char *const job_perplexity_keys[] = {"data", "protocol", "context", "windows", NULL};
+static const char *const job_calibrate_keys[] = {"data", "samples", "length", "sequential", NULL};
 static const char *const job_divergence_keys[] = {"data", "context", "windows", NULL};
 
 static int job_read_evaluate(const struct qtk_job *job, struct qtk_job_stage *stage);
@@ -140,13 +141,30 @@ static int job_read_override(const struct qtk_toml *table, struct qtk_job_overri
   return qtk_toml_get_text(table, "method", &o->method);
 }
 
+static int job_read_calibrate(const struct qtk_job *job, const struct qtk_toml *stage,
+                              struct qtk_job_calibrate *c)
+{
+  const struct qtk_toml *data;
+  int rc = qtk_toml_get_table(stage, "calibrate", &c->node);
+  *c = (struct qtk_job_calibrate){.node = c->node, .samples = 128, .sequential = 1};
+  if (rc != QTK_OK || c->node == NULL)
+    return rc;
+  if ((rc = qtk_toml_only(c->node, job_calibrate_keys)) != QTK_OK ||
+      (rc = qtk_toml_need(c->node, "data", QTK_TOML_TEXT, &data)) != QTK_OK ||
+      (rc = qtk_job_path(job, c->node, "data", &c->data)) != QTK_OK ||
+      (rc = qtk_job_int(c->node, "samples", 1, 1 << 20, &c->samples)) != QTK_OK ||
+      (rc = qtk_job_int(c->node, "length", 0, 1 << 20, &c->length)) != QTK_OK)
+    return rc;
+  return qtk_toml_get_bool(c->node, "sequential", &c->sequential);
+}
+
 static int job_read_quantize(const struct qtk_job *job, struct qtk_job_stage *stage)
 {
   const struct qtk_toml *method, *list = NULL;
-  (void)job;
   int rc = job_need(stage->table, "method", &method);
   if (rc != QTK_OK || (rc = qtk_toml_get_text(stage->table, "targets", &stage->targets)) != QTK_OK ||
-      (rc = qtk_toml_get_array(stage->table, "override", &list)) != QTK_OK)
+      (rc = qtk_toml_get_array(stage->table, "override", &list)) != QTK_OK ||
+      (rc = job_read_calibrate(job, stage->table, &stage->calibrate)) != QTK_OK)
     return rc;
   stage->method = qtk_toml_text(method);
   size_t n = list ? qtk_toml_length(list) : 0;
@@ -178,6 +196,7 @@ static int job_read_export(const struct qtk_job *job, struct qtk_job_stage *stag
 void qtk_job_stage_end(struct qtk_job_stage *stage)
 {
   free(stage->overrides);
+  free(stage->calibrate.data);
   free(stage->perplexity.data);
   free(stage->divergence.data);
   free(stage->path);

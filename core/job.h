@@ -19,6 +19,15 @@ struct qtk_job_text {
   int64_t windows;             /* 0: all */
 };
 
+/* The text that a quantize stage takes its statistics from. */
+struct qtk_job_calibrate {
+  const struct qtk_toml *node; /* NULL: not given */
+  char *data;                  /* path, relative to where the program runs */
+  int64_t samples;
+  int64_t length; /* 0: as long as windows of evaluations */
+  int sequential;
+};
+
 /* Of a quantize stage; the first whose `match` finds a linear's name wins. */
 struct qtk_job_override {
   const struct qtk_toml *table;
@@ -36,6 +45,7 @@ struct qtk_job_stage {
   const char *targets; /* quantize; NULL: every linear inside the blocks */
   struct qtk_job_override *overrides;
   size_t n_overrides;
+  struct qtk_job_calibrate calibrate;
 
   struct qtk_job_text perplexity, divergence; /* evaluate */
 

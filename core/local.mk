@@ -31,6 +31,11 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/bundle-write.c \
 	%D%/chat.c %D%/chat.h \
 	%D%/chat-pattern.c %D%/chat-pattern.h \
+	%D%/calibrate.c %D%/calibrate.h \
+	%D%/calibrate-inner.h \
+	%D%/calibrate-store.c \
+	%D%/calibrate-stream.c \
+	%D%/calibrate-sums.c \
 	%D%/check.c \
 	%D%/check.h \
 	%D%/check-adapter.c \
@@ -116,6 +121,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/pipeline-input.c \
 	%D%/pipeline-output.c %D%/pipeline-output.h \
 	%D%/plan.c %D%/plan.h \
+	%D%/plan-calibrate.c \
 	%D%/plan-evaluate.c \
 	%D%/plan-match.c \
 	%D%/plan-method.c \
@@ -139,9 +145,12 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/state.c %D%/state.h \
 	%D%/state-unit.c %D%/state-unit.h \
 	%D%/stage.c %D%/stage.h \
+	%D%/stage-calibrate.c \
 	%D%/stage-evaluate.c \
 	%D%/stage-export.c \
 	%D%/stage-quantize.c \
+	%D%/stage-quantize.h \
+	%D%/stage-round.c \
 	%D%/str.c %D%/str.h \
 	%D%/tensor.c %D%/tensor.h \
 	%D%/text.c %D%/text.h \

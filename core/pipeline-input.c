@@ -17,33 +17,35 @@ static int inputs_find(const struct qtk_inputs *inputs, const char *path)
   return 0;
 }
 
-static int inputs_add(struct qtk_inputs *inputs, const struct qtk_plan_text *text)
+static int inputs_add(struct qtk_inputs *inputs, const char *path)
 {
   uint8_t digest[QTK_DIGEST_BYTES];
   char hex[QTK_DIGEST_HEX];
-  if (!text->wanted || inputs_find(inputs, text->data))
+  if (path == NULL || inputs_find(inputs, path))
     return QTK_OK;
-  int rc = qtk_digest_file(text->data, digest);
+  int rc = qtk_digest_file(path, digest);
   if (rc != QTK_OK)
     return rc;
   qtk_digest_hex(digest, hex);
   char *copy = qtk_str_copy(hex);
   if (copy == NULL)
     return QTK_ENOMEM;
-  inputs->data[inputs->n++] = (struct qtk_plan_input){text->data, copy};
+  inputs->data[inputs->n++] = (struct qtk_plan_input){path, copy};
   return QTK_OK;
 }
 
 static int inputs_files(const struct qtk_plan *plan, struct qtk_inputs *inputs)
 {
   int rc = QTK_OK;
-  inputs->data = calloc(2 * plan->n_stages, sizeof *inputs->data);
+  inputs->data = calloc(3 * plan->n_stages, sizeof *inputs->data);
   if (inputs->data == NULL)
     return qtk_error_memory(0, "a list of files");
   for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++) {
-    rc = inputs_add(inputs, &plan->stages[i].perplexity);
+    rc = inputs_add(inputs, plan->stages[i].perplexity.data);
     if (rc == QTK_OK)
-      rc = inputs_add(inputs, &plan->stages[i].divergence);
+      rc = inputs_add(inputs, plan->stages[i].divergence.data);
+    if (rc == QTK_OK && plan->stages[i].quantize.calibrate.wanted)
+      rc = inputs_add(inputs, plan->stages[i].quantize.calibrate.data);
   }
   return rc;
 }

@@ -54,20 +54,6 @@ static int quantize_open_override(const struct qtk_job_stage *stage,
   return rc;
 }
 
-/* What the core gives to quantizers is what they may ask for. */
-static int quantize_check_needs(const struct qtk_job_stage *stage,
-                                const struct qtk_plan_method *method)
-{
-  const struct qtk_quantizer_ops *ops = &method->loaded->ops.quantizer;
-  if (ops->observe == NULL &&
-      (ops->needs == NULL || ops->needs(method->options->values) == QTK_NEEDS_NOTHING))
-    return QTK_OK;
-  return qtk_toml_error(qtk_toml_get(stage->table, "method"),
-                        "the quantizer '%s' wants statistics of a calibration text: this version "
-                        "of qtk runs quantizers that need the weights alone",
-                        method->loaded->plugin.name);
-}
-
 static int quantize_open_methods(struct qtk_plan_stage *stage)
 {
   struct qtk_plan_quantize *q = &stage->quantize;
@@ -81,8 +67,7 @@ static int quantize_open_methods(struct qtk_plan_stage *stage)
   for (size_t i = 0; i < job->n_overrides && rc == QTK_OK; i++)
     rc = quantize_open_override(job, &job->overrides[i], &q->methods[1 + i]);
   for (size_t i = 0; i < q->n_methods && rc == QTK_OK; i++)
-    if (q->methods[i].loaded != NULL)
-      rc = quantize_check_needs(job, &q->methods[i]);
+    qtk_plan_needs(&q->methods[i]);
   return rc;
 }
 
@@ -166,12 +151,12 @@ static char *quantize_name(const struct qtk_model_tensor *t)
   return name;
 }
 
-/* Rows can be cut where their scales and zeros can. */
+/* Rows can be cut where their scales and zeros can. Who needs statistics gets all rows. */
 static int quantize_by_rows(const struct qtk_plan_linear *l)
 {
   const struct qtk_plugin *p = &l->method->loaded->plugin;
   int floats = l->layout.scale_dtype == QTK_F16 || l->layout.scale_dtype == QTK_F32;
-  return (p->flags & QTK_BY_ROWS) != 0 && p->threads == QTK_THREADS_ANY &&
+  return !l->method->watches && (p->flags & QTK_BY_ROWS) != 0 && p->threads == QTK_THREADS_ANY &&
          (l->layout.encoding == QTK_AFFINE || l->layout.encoding == QTK_CODEBOOK) && floats &&
          !l->layout.has_g_idx;
 }
@@ -204,7 +189,7 @@ static int quantize_add(struct qtk_plan *plan, struct qtk_plan_stage *stage, int
   const struct qtk_model_tensor *t = qtk_model_tensor(plan->model, tensor);
   struct qtk_plan_linear *l = &q->linears[q->n_linears++];
   *l = (struct qtk_plan_linear){
-    .tensor = tensor, .method = &q->methods[method], .name = name,
+    .tensor = tensor, .method = &q->methods[method], .name = name, .order = t->order,
     .linear = {.name = name, .role = t->role, .layer = t->layer, .rows = t->rows,
                .cols = t->cols}};
   int rc = quantize_describe(l);
@@ -326,7 +311,9 @@ int qtk_plan_quantize(struct qtk_plan *plan, struct qtk_plan_stage *stage)
   if (rc == QTK_OK)
     rc = quantize_choose(plan, stage, &choice);
   choice_end(&choice);
-  return rc == QTK_OK ? quantize_group(&stage->quantize) : rc;
+  if (rc == QTK_OK)
+    rc = quantize_group(&stage->quantize);
+  return rc == QTK_OK ? qtk_plan_calibrate(plan, stage) : rc;
 }
 
 void qtk_plan_quantize_end(struct qtk_plan_quantize *q)

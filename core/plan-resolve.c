@@ -89,6 +89,19 @@ static int resolve_evaluate(const struct qtk_plan_stage *stage, struct qtk_toml 
   return rc == QTK_OK ? resolve_text(table, "divergence", &stage->divergence) : rc;
 }
 
+static int resolve_calibrate(const struct qtk_plan_calibrate *c, struct qtk_toml *stage)
+{
+  if (!c->wanted)
+    return QTK_OK;
+  struct qtk_toml *table = qtk_toml_set_table(stage, "calibrate");
+  int rc = table ? resolve_path(table, "data", c->data) : QTK_ENOMEM;
+  if (rc == QTK_OK)
+    rc = qtk_toml_set_int(table, "samples", c->samples);
+  if (rc == QTK_OK)
+    rc = qtk_toml_set_int(table, "length", c->length);
+  return rc == QTK_OK ? qtk_toml_set_bool(table, "sequential", c->sequential) : rc;
+}
+
 static int resolve_quantize(const struct qtk_plan_stage *stage, struct qtk_toml *table)
 {
   const struct qtk_job_stage *job = stage->job;
@@ -97,6 +110,8 @@ static int resolve_quantize(const struct qtk_plan_stage *stage, struct qtk_toml 
     rc = qtk_options_write(stage->quantize.methods[0].options, table);
   if (rc == QTK_OK && job->targets != NULL)
     rc = qtk_toml_set_text(table, "targets", job->targets);
+  if (rc == QTK_OK)
+    rc = resolve_calibrate(&stage->quantize.calibrate, table);
   struct qtk_toml *list = NULL;
   if (rc == QTK_OK && job->n_overrides > 0 &&
       (list = qtk_toml_set_array(table, "override")) == NULL)
@@ -182,11 +197,11 @@ static int portable_input(struct qtk_toml *table, const char *key, const char *d
   return rc == QTK_OK ? qtk_toml_set_text(table, digest_key, digest) : rc;
 }
 
-static const char *portable_digest(const struct qtk_plan_text *text,
-                                   const struct qtk_plan_input *inputs, size_t n)
+static const char *portable_digest(const char *data, const struct qtk_plan_input *inputs,
+                                   size_t n)
 {
-  for (size_t i = 0; text->wanted && i < n; i++)
-    if (strcmp(inputs[i].path, text->data) == 0)
+  for (size_t i = 0; data != NULL && i < n; i++)
+    if (strcmp(inputs[i].path, data) == 0)
       return inputs[i].sha256;
   return NULL;
 }
@@ -198,11 +213,15 @@ static int portable_stage(const struct qtk_plan_stage *stage, struct qtk_toml *t
   if (stage->job->kind == QTK_JOB_EXPORT)
     qtk_toml_remove(table, "path");
   int rc = portable_input(portable_get(table, "perplexity"), "data", "sha256",
-                          portable_digest(&stage->perplexity, inputs, n));
+                          portable_digest(stage->perplexity.data, inputs, n));
   if (rc != QTK_OK)
     return rc;
-  return portable_input(portable_get(table, "divergence"), "data", "sha256",
-                        portable_digest(&stage->divergence, inputs, n));
+  rc = portable_input(portable_get(table, "divergence"), "data", "sha256",
+                      portable_digest(stage->divergence.data, inputs, n));
+  if (rc != QTK_OK)
+    return rc;
+  return portable_input(portable_get(table, "calibrate"), "data", "sha256",
+                        portable_digest(stage->quantize.calibrate.data, inputs, n));
 }
 
 static int portable_fill(const struct qtk_plan *plan, struct qtk_toml *root, const char *digest,

@@ -33,6 +33,10 @@ void qtk_plan_method_end(struct qtk_plan_method *method);
 int qtk_plan_quantize(struct qtk_plan *plan, struct qtk_plan_stage *stage);
 int qtk_plan_evaluate(struct qtk_plan *plan, struct qtk_plan_stage *stage);
 int qtk_plan_export(struct qtk_plan *plan, struct qtk_plan_stage *stage);
+/* What the methods of a quantize stage need, once they are known; what the stage gives
+ * them, once its linears are. */
+void qtk_plan_needs(struct qtk_plan_method *method);
+int qtk_plan_calibrate(struct qtk_plan *plan, struct qtk_plan_stage *stage);
 void qtk_plan_quantize_end(struct qtk_plan_quantize *quantize);
 
 /* plan->resolved. */

@@ -11,6 +11,7 @@
 #define TIME_DISK 5e8   /* bytes a second that are read or written, hashing included */
 #define TIME_TOKEN 4.5  /* bytes of text a token */
 #define TIME_ROWS 256   /* of a sample product */
+#define TIME_COLS 1024  /* of a linear that is tried with statistics */
 
 /* Numbers that are spread like weights are. */
 static void time_fill(struct qtk_context *ctx, float *w, size_t n)
@@ -22,25 +23,49 @@ static void time_fill(struct qtk_context *ctx, float *w, size_t n)
 
 /* ---- rounding ----------------------------------------------------------------------- */
 
-/* Seconds that one thread takes for a weight of this linear. */
-static int time_slice(struct qtk_context *ctx, const struct qtk_plan_linear *l, double *seconds)
+/* A linear to try a method on: a slice; of one that needs statistics a part that is small
+ * enough to be tried. */
+static int time_sample(const struct qtk_plan_linear *l, struct qtk_linear *linear,
+                       struct qtk_qlayout *layout)
 {
-  const struct qtk_quantizer_ops *ops = &l->method->loaded->ops.quantizer;
-  struct qtk_linear linear = l->linear;
-  struct qtk_qlayout layout = l->layout;
+  *linear = l->linear;
+  *layout = l->layout;
+  linear->rows = layout->rows = qtk_plan_slice_rows(l);
+  if (!l->method->watches)
+    return qtk_qlayout_init(layout);
+  linear->rows = linear->rows < TIME_ROWS ? linear->rows : TIME_ROWS;
+  linear->cols = linear->cols < TIME_COLS ? linear->cols : TIME_COLS;
+  *layout = (struct qtk_qlayout){.rows = linear->rows, .cols = linear->cols};
+  int rc = l->method->loaded->ops.quantizer.describe(l->method->options->values, linear, layout);
+  return rc == QTK_OK ? qtk_qlayout_init(layout) : rc;
+}
+
+/* Statistics [n, n] as of inputs that do not depend on one another. */
+static int time_statistics(struct qtk_context *ctx, int64_t n, float **gram, float **cross)
+{
+  size_t bytes = (size_t)(n * n) * sizeof(float);
+  *gram = qtk_alloc(ctx, bytes, "statistics");
+  *cross = qtk_alloc(ctx, bytes, "statistics");
+  for (int64_t i = 0; *gram != NULL && i < n; i++)
+    (*gram)[i * n + i] = 1024.0f;
+  return *gram && *cross ? QTK_OK : QTK_ENOMEM;
+}
+
+static int time_call(struct qtk_context *ctx, const struct qtk_plan_linear *l,
+                     const struct qtk_linear *linear, const struct qtk_calibration *calibration,
+                     const struct qtk_qlayout *layout, double *seconds)
+{
+  size_t n = (size_t)(linear->rows * linear->cols);
+  float *w = qtk_alloc(ctx, n * sizeof *w, "scratch");
+  void *block = qtk_alloc(ctx, qtk_qtensor_block_bytes(layout), "scratch");
   struct qtk_quantize_result result = {0};
-  linear.rows = layout.rows = qtk_plan_slice_rows(l);
-  size_t n = (size_t)(linear.rows * linear.cols);
-  int rc = qtk_qlayout_init(&layout);
-  float *w = rc == QTK_OK ? qtk_alloc(ctx, n * sizeof *w, "scratch") : NULL;
-  void *block = rc == QTK_OK ? qtk_alloc(ctx, qtk_qtensor_block_bytes(&layout), "scratch") : NULL;
-  if (rc == QTK_OK && (w == NULL || block == NULL))
-    rc = QTK_ENOMEM;
+  int rc = w && block ? QTK_OK : QTK_ENOMEM;
   if (rc == QTK_OK) {
-    struct qtk_qtensor out = qtk_qtensor_over(&layout, block);
+    struct qtk_qtensor out = qtk_qtensor_over(layout, block);
     time_fill(ctx, w, n);
     double start = qtk_seconds();
-    rc = ops->quantize(ctx, l->method->options->values, &linear, w, NULL, &out, &result);
+    rc = l->method->loaded->ops.quantizer.quantize(ctx, l->method->options->values, linear, w,
+                                                   calibration, &out, &result);
     *seconds = (qtk_seconds() - start) / (double)n;
   }
   qtk_free(ctx, w);
@@ -48,17 +73,47 @@ static int time_slice(struct qtk_context *ctx, const struct qtk_plan_linear *l, 
   return rc;
 }
 
-/* Linears with the same method are taken for equal. */
+/* Seconds for a weight of this linear; what a plugin that looks at inputs itself takes is not
+ * known. */
+static int time_slice(struct qtk_context *ctx, const struct qtk_plan_linear *l, double *seconds)
+{
+  struct qtk_calibration calibration = {.tokens = 1024, .sequences = 1};
+  struct qtk_linear linear;
+  struct qtk_qlayout layout;
+  float *gram = NULL, *cross = NULL;
+  int rc = QTK_OK;
+  *seconds = 0;
+  if (l->method->loaded->ops.quantizer.observe != NULL)
+    return QTK_OK;
+  rc = time_sample(l, &linear, &layout);
+  if (rc == QTK_OK && l->method->watches)
+    rc = time_statistics(ctx, linear.cols, &gram, &cross);
+  calibration.gram = gram;
+  calibration.cross = l->method->needs & QTK_NEEDS_CROSS ? cross : NULL;
+  if (rc == QTK_OK)
+    rc = time_call(ctx, l, &linear, l->method->watches ? &calibration : NULL, &layout, seconds);
+  *seconds *= (double)l->linear.cols / (double)linear.cols;
+  qtk_free(ctx, gram);
+  qtk_free(ctx, cross);
+  return rc;
+}
+
+/* Linears with the same method are taken for equal, but what statistics cost goes with the
+ * columns. */
 static int time_quantize(struct qtk_context *ctx, const struct qtk_plan_quantize *q,
                          double *seconds)
 {
   int threads = qtk_workers_count(ctx->workers), rc = QTK_OK;
+  int64_t cols = 1;
   double weight = 0;
   for (size_t i = 0; i < q->n_linears && rc == QTK_OK; i++) {
     const struct qtk_plan_linear *l = &q->linears[i];
-    if (i == 0 || l->method != q->linears[i - 1].method)
+    if (i == 0 || l->method != q->linears[i - 1].method) {
       rc = time_slice(ctx, l, &weight);
-    *seconds += weight * (double)l->linear.rows * (double)l->linear.cols /
+      cols = l->linear.cols;
+    }
+    double more = l->method->watches ? (double)l->linear.cols / (double)cols : 1.0;
+    *seconds += more * weight * (double)l->linear.rows * (double)l->linear.cols /
                 (l->by_rows ? threads : 1);
     *seconds += (double)qtk_qlayout_bytes(&l->layout) / TIME_DISK;
   }
@@ -100,6 +155,15 @@ static double time_tokens(const struct qtk_plan_text *text)
   return qtk_path_size(text->data, &bytes) == QTK_OK ? (double)bytes / TIME_TOKEN : 0;
 }
 
+/* Tokens that blocks run over for statistics; the sums over what they read are taken for as
+ * much again. */
+static double time_calibrate(const struct qtk_plan_quantize *q)
+{
+  const struct qtk_plan_calibrate *c = &q->calibrate;
+  double passes = 1 + !c->sequential + c->cross + 0.5;
+  return c->wanted ? passes * (double)c->samples * (double)c->length : 0;
+}
+
 int qtk_plan_time(struct qtk_context *ctx, struct qtk_plan *plan)
 {
   double tokens = 0, seconds = 0, rate = 1;
@@ -108,6 +172,7 @@ int qtk_plan_time(struct qtk_context *ctx, struct qtk_plan *plan)
   for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++) {
     tokens += time_tokens(&plan->stages[i].perplexity);
     tokens += 2 * time_tokens(&plan->stages[i].divergence);
+    tokens += time_calibrate(&plan->stages[i].quantize);
     rc = time_quantize(ctx, &plan->stages[i].quantize, &seconds);
   }
   if (rc == QTK_OK && tokens > 0)

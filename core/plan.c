@@ -98,7 +98,8 @@ void qtk_plan_free(struct qtk_plan *plan)
 int qtk_plan_needs_device(const struct qtk_plan *plan)
 {
   for (size_t i = 0; i < plan->n_stages; i++)
-    if (plan->stages[i].job->kind == QTK_JOB_EVALUATE)
+    if (plan->stages[i].job->kind == QTK_JOB_EVALUATE ||
+        plan->stages[i].job->calibrate.node != NULL)
       return 1;
   return 0;
 }

@@ -16,6 +16,8 @@ struct qtk_plan_method {
   const struct qtk_loaded *loaded; /* NULL: what is so marked is left as it is */
   struct qtk_options *options;
   char *text; /* the options as TOML */
+  unsigned needs; /* quantizers: enum qtk_needs */
+  int watches;    /* quantizers: sees the inputs itself, or needs statistics of them */
 };
 
 /* A tensor that a quantize stage rounds. */
@@ -26,12 +28,21 @@ struct qtk_plan_linear {
   struct qtk_linear linear;
   struct qtk_qlayout layout;
   int by_rows; /* slices of rows may be done one by one */
+  int order;   /* calibration order within the block */
 };
 
 /* Linears of one block: what is in memory at a time, and one unit of the state. */
 struct qtk_plan_group {
   size_t first, n;
   uint64_t bytes; /* of the results */
+};
+
+/* Where statistics come from, with nothing left open. */
+struct qtk_plan_calibrate {
+  int wanted; /* a linear of the stage needs them */
+  const char *data;
+  int64_t samples, length;
+  int sequential, cross;
 };
 
 struct qtk_plan_quantize {
@@ -42,6 +53,7 @@ struct qtk_plan_quantize {
   struct qtk_plan_group *groups;
   size_t n_groups;
   uint64_t weights;
+  struct qtk_plan_calibrate calibrate;
 };
 
 /* What to measure, with nothing left open. */

@@ -178,6 +178,24 @@ int qtk_report_divergence(json_t *stage, const struct qtk_divergence *d,
   return report_put(stage, "divergence", object);
 }
 
+/* What only methods with statistics have to say. */
+static int report_layer_objective(json_t *layer, const struct qtk_report_layer *l)
+{
+  if (l->samples == 0)
+    return QTK_OK;
+  return report_set_two(layer, "damping", qtk_json_real(l->damping), "objective",
+                        qtk_json_real(l->objective));
+}
+
+int qtk_report_calibration(json_t *stage, const struct qtk_report_calibration *c)
+{
+  return report_put(stage, "calibration",
+                    json_pack("{s:o, s:o, s:I, s:I, s:b, s:o}", "data", report_text(c->data),
+                              "sha256", report_text(c->sha256), "samples",
+                              (json_int_t)c->samples, "length", (json_int_t)c->length,
+                              "sequential", c->sequential, "seconds", qtk_json_real(c->seconds)));
+}
+
 json_t *qtk_report_layer(const struct qtk_report_layer *l)
 {
   json_t *layer =
@@ -186,7 +204,7 @@ json_t *qtk_report_layer(const struct qtk_report_layer *l)
                 "samples", (json_int_t)l->samples, "seconds", qtk_json_real(l->seconds));
   if (!layer)
     qtk_error(QTK_ENOMEM, "out of memory (wanted for the report)");
-  else if (l->note && *l->note && qtk_json_set(layer, "note", report_text(l->note)) != QTK_OK) {
+  else if (report_layer_objective(layer, l) != QTK_OK || (l->note && *l->note && qtk_json_set(layer, "note", report_text(l->note)) != QTK_OK)) {
     json_decref(layer);
     return NULL;
   }

@@ -42,11 +42,21 @@ struct qtk_report_layer {
   int64_t group;         /* -1: one a row */
   double relative_error; /* |w - what|^2 / |w|^2 */
   int64_t samples;       /* calibration tokens */
+  double damping, objective; /* with samples */
   double seconds;
   const char *note; /* or NULL */
 };
 /* A new object, for a unit of the state; NULL with QTK_ENOMEM set. */
 json_t *qtk_report_layer(const struct qtk_report_layer *layer);
+/* The text of a stage's statistics. */
+struct qtk_report_calibration {
+  const char *data, *sha256; /* base name, digest */
+  int64_t samples, length;
+  int sequential;
+  double seconds;
+};
+int qtk_report_calibration(json_t *stage, const struct qtk_report_calibration *c);
+
 /* Takes the object over. */
 int qtk_report_add_layer(json_t *stage, json_t *layer);
 

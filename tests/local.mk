@@ -55,6 +55,7 @@ BLACK_TESTS = \
 	%D%/numeric/adapters \
 	%D%/numeric/adapters-stream \
 	%D%/numeric/block-gradient \
+	%D%/numeric/calibrate \
 	%D%/numeric/engine \
 	%D%/numeric/generate \
 	%D%/numeric/gguf-values \
@@ -93,6 +94,7 @@ SH_TESTS = \
 	%D%/cli/4000-same-bytes.sh \
 	%D%/cli/4010-overrides.sh \
 	%D%/cli/4020-resume.sh \
+	%D%/cli/4040-calibrate.sh \
 	%D%/cli/9000-full-disk.sh \
 	%D%/cli/9010-broken-models.sh \
 	$(LINT_TESTS)
@@ -172,6 +174,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_smollm2_LDADD = $(MODEL_LIBS)
 %C%_numeric_tokenizer_model_LDADD = $(MODEL_LIBS)
 %C%_numeric_train_LDADD = $(MODEL_LIBS)
+%C%_numeric_calibrate_LDADD = $(MODEL_LIBS)
 %C%_numeric_walk_LDADD = $(MODEL_LIBS)
 
 # The plugin itself, linked in: a plugin that is opened would bring a second core.
@@ -187,7 +190,7 @@ TESTS = $(check_PROGRAMS) $(SH_TESTS)
 EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D%/cli/lib.sh \
 	%D%/lint/lib.sh %D%/lint/declared.sh %D%/lint/libraries \
 	%D%/abi/layout.sh %D%/abi/v1 %D%/conform/bad-backend.c %D%/conform/bad-quantizer.c %D%/conform/toy-objective.c \
-	%D%/conform/toy-opaque.c %D%/conform/toy-scales.c %D%/conform/toy-stream.c \
+	%D%/conform/toy-gram.c %D%/conform/toy-opaque.c %D%/conform/toy-scales.c %D%/conform/toy-stream.c \
 	%D%/tap.h %D%/numeric/model.h %D%/numeric/toy.h %D%/numeric/record.h %D%/conform/format.h %D%/conform/gguf-make.h \
 	%D%/unit/bundle-make.h \
 	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/families %D%/data/gptq %D%/data/nano \

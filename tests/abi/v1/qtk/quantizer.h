@@ -33,6 +33,7 @@ struct qtk_calibration {
   const float *gram;  /* [cols, cols], row by row, symmetric; NULL if not needed */
   const float *cross; /* [cols, cols] or NULL */
   int64_t tokens, sequences;
+  void *state; /* what `observe` has made of this linear's input; NULL without */
 };
 
 /* What a quantizer may tell about one linear, for the report. */
@@ -68,8 +69,9 @@ struct qtk_quantizer_ops {
                   struct qtk_quantize_result *result);
 
   /* Optional. Sees each batch of calibration inputs x [tokens, cols] of a linear,
-   * for methods that gram and cross do not serve. `state` starts at NULL, is
-   * owned by the plugin, handed to nobody else, and ended by `forget`. */
+   * in backend memory, a window of the text at a time, for methods that gram and cross do
+   * not serve. `state` starts at NULL, is owned by the plugin, reaches `quantize` in the
+   * calibration, and is ended by `forget`. */
   int (*observe)(struct qtk_context *ctx, const void *options, const struct qtk_linear *linear,
                  const struct qtk_tensor *x, void **state);
   void (*forget)(struct qtk_context *ctx, void *state);

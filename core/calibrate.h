@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Statistics of what the linears of a model read, over windows of a calibration text,
+ * block by block.
+ *
+ * Hidden states of all windows stand at the border of one block. Inside it a run goes as
+ * far as the inputs that are asked for, and what cannot change any more stays there: the
+ * next run goes on from it. Windows run one after the other (short ones a few at a time)
+ * and are added up in their order, each by itself: the sums depend neither on threads nor on
+ * how many windows run at once, nor on where hidden states lie. */
+#ifndef QTK_CORE_CALIBRATE_H
+#define QTK_CORE_CALIBRATE_H
+
+#include <qtk/quantizer.h>
+
+#include "core/engine.h"
+#include "core/text.h"
+
+struct qtk_calibrator;
+
+struct qtk_calibrator_options {
+  int64_t samples, length; /* windows, and tokens of each */
+  int cross;               /* QTK_NEEDS_CROSS will be asked for */
+  const char *spill;       /* hidden states lie in a file of this folder; NULL: in memory */
+  uint64_t keep;           /* bytes that may be kept inside a block, instead of made again */
+};
+
+/* The windows of `text` are drawn by the context's seed, and embedded. `source`, the
+ * unquantized model, is needed for `cross` alone. All are borrowed; the text may go after
+ * this. QTK_EINPUT if the text is too short, or the source is another model. */
+QTK_PUBLIC int qtk_calibrator_open(struct qtk_context *ctx, struct qtk_model *model,
+                                   struct qtk_model *source, const struct qtk_text *text,
+                                   const struct qtk_calibrator_options *options,
+                                   struct qtk_calibrator **c);
+QTK_PUBLIC void qtk_calibrator_close(struct qtk_calibrator *c); /* NULL is fine */
+
+/* Runs the windows through the blocks up to `layer`, as they are now, and enters it; only
+ * forward. `changing` says which of its linears, bits of enum qtk_role, are to be replaced. */
+QTK_PUBLIC int qtk_calibrator_enter(struct qtk_calibrator *c, int layer, unsigned changing);
+
+/* What is wanted of a linear's input. */
+struct qtk_watch {
+  int role;       /* enum qtk_role */
+  unsigned needs; /* enum qtk_needs */
+  /* Sees the input of all windows, x [tokens, cols] in backend memory; or NULL. */
+  int (*observe)(void *arg, const struct qtk_tensor *x);
+  void *arg;
+};
+/* Runs the windows through the block as it is, as far as is needed for n watches.
+ * Statistics of the run before are gone then. */
+QTK_PUBLIC int qtk_calibrator_run(struct qtk_calibrator *c, const struct qtk_watch *watches,
+                                  size_t n);
+/* What the last run found of the input of `role`; constant until the next one. */
+QTK_PUBLIC void qtk_calibrator_statistics(const struct qtk_calibrator *c, int role,
+                                          struct qtk_calibration *out);
+/* Tensor `tensor`, a linear of the block, is about to be replaced in the model. */
+QTK_PUBLIC void qtk_calibrator_replace(struct qtk_calibrator *c, int tensor);
+
+#endif

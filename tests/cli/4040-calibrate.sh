@@ -1,0 +1,73 @@
+# Quantizers that need statistics of a text: the same bundle however the work is cut; what
+# is wrong in a job is said before the work.
+. "$QTK_SRCDIR/tests/cli/lib.sh"
+model=$QTK_SRCDIR/tests/data/nano/llama
+
+mkdir plugins
+${CC:-cc} -O1 -shared -fPIC -I"$QTK_SRCDIR/include" -o plugins/qtk-quantizer-toy_gram.so \
+  "$QTK_SRCDIR/tests/conform/toy-gram.c" -L"$QTK_BUILDDIR/core/.libs" -lqtk -lm
+export QTK_PLUGIN_PATH="$PWD/plugins:$QTK_PLUGIN_PATH"
+
+cat >job.toml <<END
+[model]
+path = "$model"
+[[stage]]
+run = "quantize"
+method = "toy_gram"
+calibrate = { data = "$QTK_SRCDIR/examples/text/evaluate.txt", samples = 6, length = 64 }
+[[stage.override]]
+match = "layers.1.mlp.down_proj"
+method = "rtn"
+[[stage.override]]
+match = "layers.0.self_attn.v_proj"
+skip = true
+END
+
+expect_status 0 qtk run job.toml --threads 1
+mv job.qtk one.qtk
+mv job.json one.json
+for how in "--threads 2" "--threads 3 --set job.memory_limit=200MB"; do
+  expect_status 0 qtk run job.toml $how
+  cmp one.qtk job.qtk || fail "another bundle with $how"
+done
+tr -d ' \n' <one.json >flat
+expect_text '"calibration":{"data":"evaluate.txt","sha256":"' flat
+expect_text '"samples":6,"length":64,"sequential":true,"seconds":' flat
+expect_text '"samples":384,' flat
+expect_text '"damping":0.5,"objective":' flat
+
+# What other calibrations give is something else.
+for how in stage.0.calibrate.sequential=false stage.0.calibrate.samples=5 \
+  stage.0.calibrate.length=63 job.seed=2 stage.0.cross=true; do
+  expect_status 0 qtk run job.toml --set $how
+  cmp -s one.qtk job.qtk && fail "the same bundle with $how"
+  rm job.qtk job.json
+done
+
+# The resolved job gives the same bundle.
+expect_status 0 qtk run job.toml --dry-run
+cp out resolved.toml
+expect_text 'sequential = true' resolved.toml
+expect_status 0 qtk run resolved.toml --set output.bundle=again.qtk --set output.report=again.json
+cmp one.qtk again.qtk || fail "another bundle from the resolved job"
+
+# Mistakes.
+expect_status 2 qtk run job.toml --set stage.0.calibrate.sampels=3
+expect_text '"samples"' err
+expect_status 2 qtk run job.toml --set stage.0.calibrate.samples=0
+expect_status 2 qtk run job.toml --set stage.0.calibrate.length=100000
+expect_text 'this model was made for' err
+expect_status 3 qtk run job.toml --set stage.0.calibrate.data=nowhere.txt
+expect_text 'nowhere.txt' err
+echo 'Too short.' >short.txt
+expect_status 3 qtk run job.toml --set stage.0.calibrate.data=short.txt
+expect_text 'short.txt' err
+grep -v '^calibrate' job.toml >without.toml
+expect_status 2 qtk run without.toml
+expect_text "'toy_gram'" err
+expect_text 'calibrate = {' err
+sed '/override/,$d' job.toml >outside.toml
+expect_status 2 qtk run outside.toml --set stage.0.targets=embed_tokens
+expect_text 'outside the blocks' err
+expect_status 0 qtk run outside.toml --set stage.0.method=rtn
+expect_text 'calibrate has no effect' err
