@@ -8,118 +8,106 @@
 # other tests, templates   include/qtk and helpers in tests
 . "${QTK_SRCDIR:-${srcdir:-.}}/tests/lint/lib.sh"
 
-c_library=" assert ctype errno float inttypes limits math stdarg stdbool "
-c_library="$c_library stddef stdint stdio stdlib string time "
+# FILE:INCLUDE, a line each.
+sources include core backends formats plugins adapters tests templates >"$lint_tmp/files"
+xargs grep -H -E '^[[:blank:]]*#[[:blank:]]*include[[:blank:]]*[<"][^>"]*[>"]' \
+  <"$lint_tmp/files" >"$lint_tmp/includes"
 
-# module FILE: the module of core that a file belongs to.
-module ()
-{
-  rest=${1#core/}
-  case $rest in
-    */*) rest=${rest%%/*} ;;
-    *) rest=${rest%%.*}
-       rest=${rest%%-*} ;;
-  esac
-  echo "$rest"
+awk -v files="$lint_tmp/files" '
+function finding(text) { print text }
+
+# The module of core that a file belongs to.
+function module(file) {
+  sub(/^core\//, "", file)
+  if (file ~ /\//) { sub(/\/.*/, "", file); return file }
+  sub(/\..*/, "", file)
+  sub(/-.*/, "", file)
+  return file
 }
 
-# rank MODULE: its line in LAYERS, or nothing.
-rank ()
-{
-  grep -v '^#' core/LAYERS | grep -n -x -F -e "$1" | sed 's/:.*//'
+# a/b/../c is a/c
+function plain(path) {
+  while (sub(/[^\/]*[^.\/]\/\.\.\//, "", path)) ;
+  sub(/^\.\//, "", path)
+  return path
 }
 
-# resolve FILE NAME: the path of a quoted include, or nothing.
-resolve ()
-{
-  path=$(dirname "$1")/$2
-  test -f "$path" || path=$2
-  test -f "$path" || path=include/$2
-  test -f "$path" || return
-  # a/b/../c is a/c
-  while :; do
-    short=$(echo "$path" | sed 's|[^/]*[^./]/\.\./||; s|^\./||')
-    test "$short" != "$path" || break
-    path=$short
-  done
-  echo "$path"
+# Files that are no sources may be included too.
+function exists(path,    line, rc) {
+  if (path in there) return 1
+  rc = (getline line < path) >= 0
+  close(path)
+  return rc
 }
 
-check_angle ()
-{
-  case $2 in
-    qtk/*) test -f "include/$2" || found "$1: no header <$2>" ; return ;;
-  esac
-  case $1 in
-    include/*)
-      case "$c_library" in
-        *" ${2%.h} "*) ;;
-        *) found "$1: <$2> is not a header of the C library" ;;
-      esac ;;
-  esac
+# The path of a quoted include, or nothing.
+function resolve(file, name,    folder) {
+  folder = file
+  sub(/\/[^\/]*$/, "", folder)
+  if (exists(plain(folder "/" name))) return plain(folder "/" name)
+  if (exists(plain(name))) return plain(name)
+  if (exists("include/" name)) return "include/" name
+  return ""
 }
 
-check_core ()
-{
-  from=$(module "$1")
-  to=$(module "$2")
-  test "$from" != "$to" || return
-  high=$(rank "$from")
-  low=$(rank "$to")
-  if test -z "$high"; then
-    found "$1: module $from is not in core/LAYERS"
-  elif test -z "$low"; then
-    found "$2: module $to is not in core/LAYERS"
-  elif test "$low" -gt "$high"; then
-    found "$1: module $from is below $to, and includes \"$2\""
-  fi
+function angle(file, name) {
+  if (name ~ /^qtk\//) {
+    if (!(("include/" name) in there)) finding(file ": no header <" name ">")
+  } else if (file ~ /^include\// && !(name in c_library))
+    finding(file ": <" name "> is not a header of the C library")
 }
 
-check_quoted ()
-{
-  if test "$2" = config.h; then
-    case $1 in
-      core/*) ;;
-      *) found "$1: config.h is for the core alone" ;;
-    esac
+function core(file, target, name,    from, to) {
+  from = module(file)
+  to = module(target)
+  if (from == to || !(from in rank)) return
+  if (!(to in rank)) finding(target ": module " to " is not in core/LAYERS")
+  else if (rank[to] > rank[from])
+    finding(file ": module " from " is below " to ", and includes \"" name "\"")
+}
+
+function quoted(file, name,    target, folder, part) {
+  if (name == "config.h") {
+    if (file !~ /^core\//) finding(file ": config.h is for the core alone")
     return
-  fi
-  target=$(resolve "$1" "$2")
-  if test -z "$target"; then
-    found "$1: cannot find \"$2\""
-    return
-  fi
-  case $1,$target in
-    *,include/qtk/*) ;;
-    core/*,core/*) check_core "$1" "$target" ;;
-    tests/unit/*,core/* | tests/fuzz/*,core/*) ;;
-    tests/numeric/*,core/*) ;; # what is marked QTK_PUBLIC: the linker sees to it
-    tests/*,tests/*) ;;
-    plugins/*,plugins/grid/*) ;;
-    formats/gptq/*,formats/safetensors/*) ;;
-    *)
-      folder=$(echo "$1" | cut -d/ -f1,2)
-      case $target in
-        "$folder"/*) ;;
-        *) found "$1: may not include \"$2\"" ;;
-      esac ;;
-  esac
+  }
+  target = resolve(file, name)
+  if (target == "") { finding(file ": cannot find \"" name "\""); return }
+  if (target ~ /^include\/qtk\//) return
+  if (file ~ /^core\// && target ~ /^core\//) { core(file, target, name); return }
+  # numeric: what is marked QTK_PUBLIC; the linker sees to it
+  if (file ~ /^tests\/(unit|fuzz|numeric)\// && target ~ /^core\//) return
+  if (file ~ /^tests\// && target ~ /^tests\//) return
+  if (file ~ /^plugins\// && target ~ /^plugins\/grid\//) return
+  if (file ~ /^formats\/gptq\// && target ~ /^formats\/safetensors\//) return
+  split(file, part, "/")
+  folder = part[1] "/" part[2] "/"
+  if (substr(target, 1, length(folder)) != folder)
+    finding(file ": may not include \"" name "\"")
 }
 
-for file in $(sources include core backends formats plugins adapters tests templates); do
-  sed -n 's/^[ \t]*#[ \t]*include[ \t]*\([<"][^>"]*[>"]\).*/\1/p' "$file" >"$lint_tmp/list"
-  while read -r name; do
-    inner=${name#?}
-    inner=${inner%?}
-    case $name in
-      '<'*) check_angle "$file" "$inner" ;;
-      *) check_quoted "$file" "$inner" ;;
-    esac
-  done <"$lint_tmp/list"
-done
+BEGIN {
+  n = split("assert ctype errno float inttypes limits math stdarg stdbool stddef stdint " \
+            "stdio stdlib string time", list, " ")
+  for (i = 1; i <= n; i++) c_library[list[i] ".h"] = 1
+  while ((getline line < "core/LAYERS") > 0)
+    if (line !~ /^#/) rank[line] = ++lines
+  while ((getline line < files) > 0) {
+    there[line] = 1
+    if (line ~ /^core\// && !(module(line) in rank))
+      finding(line ": module " module(line) " is not in core/LAYERS")
+  }
+}
 
-for file in $(sources core); do
-  test -n "$(rank "$(module "$file")")" ||
-    found "$file: module $(module "$file") is not in core/LAYERS"
-done
+{
+  file = substr($0, 1, index($0, ":") - 1)
+  name = substr($0, length(file) + 2)
+  sub(/^[^<"]*/, "", name)
+  about = substr(name, 1, 1)
+  name = substr(name, 2)
+  sub(/[>"].*/, "", name)
+  if (about == "<") angle(file, name)
+  else quoted(file, name)
+}
+' "$lint_tmp/includes" >>"$lint_tmp/found"
 lint_end
