@@ -18,6 +18,9 @@ qtkplugin_LTLIBRARIES += %D%/qtk-format-safetensors.la
 	%D%/safetensors/safetensors.c \
 	%D%/safetensors/safetensors.h \
 	%D%/safetensors/text.c \
+	%D%/safetensors/tokenizer.c \
+	%D%/safetensors/tokenizer-added.c \
+	%D%/safetensors/tokenizer-words.c \
 	%D%/safetensors/types.c \
 	%D%/safetensors/write.c
 %C%_qtk_format_safetensors_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
@@ -66,6 +69,9 @@ qtkplugin_LTLIBRARIES += %D%/qtk-format-gptq.la
 	%D%/safetensors/read.c \
 	%D%/safetensors/safetensors.h \
 	%D%/safetensors/text.c \
+	%D%/safetensors/tokenizer.c \
+	%D%/safetensors/tokenizer-added.c \
+	%D%/safetensors/tokenizer-words.c \
 	%D%/safetensors/types.c
 %C%_qtk_format_gptq_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
 %C%_qtk_format_gptq_la_CFLAGS = $(AM_CFLAGS) $(VECTOR_CFLAGS)

@@ -29,6 +29,7 @@ UNIT_TESTS = \
 	%D%/unit/t-mem \
 	%D%/unit/t-option \
 	%D%/unit/t-pack \
+	%D%/unit/t-pieces \
 	%D%/unit/t-random \
 	%D%/unit/t-report \
 	%D%/unit/t-rtn \
@@ -91,6 +92,7 @@ SH_TESTS = \
 	%D%/cli/1020-examples.sh \
 	%D%/cli/1030-protocols.sh \
 	%D%/cli/3000-export.sh \
+	%D%/cli/3030-tokenizers.sh \
 	%D%/cli/4000-same-bytes.sh \
 	%D%/cli/4010-overrides.sh \
 	%D%/cli/4020-resume.sh \

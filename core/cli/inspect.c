@@ -13,6 +13,7 @@
 #include "core/job.h"
 #include "core/json.h"
 #include "core/model.h"
+#include "core/tokenizer.h"
 
 /* ---- sizes ----------------------------------------------------------------------- */
 
@@ -188,6 +189,21 @@ static void inspect_cache(const struct qtk_model_info *info)
          all[0]);
 }
 
+static void inspect_tokenizer(const struct qtk_model *m)
+{
+  struct qtk_tokenizer *t = NULL;
+  qtk_error_clear();
+  const char *json = qtk_model_tokenizer(m);
+  int rc = json != NULL ? qtk_tokenizer_open(json, &t) : QTK_OK;
+  if (rc == QTK_OK && t != NULL)
+    printf("tokenizer of %d tokens\n", qtk_tokenizer_size(t));
+  else if (*qtk_error_message() != '\0')
+    printf("tokenizer that cannot be used: %s\n", qtk_error_message());
+  else
+    printf("tokenizer none\n");
+  qtk_tokenizer_close(t);
+}
+
 static void inspect_head(const struct qtk_model *m, const char *path)
 {
   const struct qtk_model_info *info = qtk_model_info(m);
@@ -200,8 +216,8 @@ static void inspect_head(const struct qtk_model *m, const char *path)
          (long long)d->heads, (long long)d->head_size, (long long)d->kv_heads,
          (long long)info->vocabulary, (long long)info->context);
   inspect_cache(info);
-  printf("tokenizer %s%s\n\n", qtk_model_tokenizer(m) ? "yes" : "no",
-         qtk_model_has_weights(m) ? "" : ", a configuration without weights");
+  inspect_tokenizer(m);
+  printf("%s\n", qtk_model_has_weights(m) ? "" : "a configuration without weights\n");
 }
 
 static int inspect_model(const char *path, int tensors)

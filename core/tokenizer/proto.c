@@ -14,6 +14,8 @@
 #include "core/tokenizer/utf8.h"
 #include "core/tokenizer/wire.h"
 
+#define PROTO_SPACES 1000000 /* all that a text starts with */
+
 /* What a file says besides its pieces. Defaults are those of the .proto. */
 struct proto {
   uint64_t algorithm; /* 1 unigram, 2 BPE */
@@ -268,11 +270,12 @@ static int proto_decoder(json_t *tokenizer)
                            "String", "\xe2\x96\x81", "content", " ", "type", "ByteFallback", "type",
                            "Fuse");
   int rc = list != NULL ? QTK_OK : QTK_ENOMEM;
-  int strip = scheme == NULL || strcmp(scheme, "never") != 0 ||
-              json_is_true(json_object_get(model, "remove_extra_whitespaces"));
-  if (rc == QTK_OK && strip)
+  int spaces = scheme == NULL || strcmp(scheme, "never") != 0;
+  if (json_is_true(json_object_get(model, "remove_extra_whitespaces")))
+    spaces = PROTO_SPACES;
+  if (rc == QTK_OK && spaces > 0)
     rc = qtk_json_append(list, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ",
-                                         "start", 1, "stop", 0));
+                                         "start", spaces, "stop", 0));
   json_t *decoder = json_pack("{s:s, s:o}", "type", "Sequence", "decoders", list);
   if (rc == QTK_OK)
     return qtk_json_set(tokenizer, "decoder", decoder);

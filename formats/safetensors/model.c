@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 
 #define MODEL_CONFIG_MAX (16u << 20)
-#define MODEL_TOKENIZER_MAX (256u << 20)
 
 /* Maps FOLDER/NAME and appends its tensors. */
 static int model_add_file(struct safetensors_model *m, const char *name)
@@ -274,8 +273,7 @@ static int model_load_text(struct safetensors_model *m, enum safetensors_text wh
 {
   switch (which) {
   case SAFETENSORS_TOKENIZER:
-    return safetensors_text_read(m->folder, "tokenizer.json", MODEL_TOKENIZER_MAX,
-                                 &m->texts[which]);
+    return safetensors_tokenizer_read(m->folder, &m->texts[which]);
   case SAFETENSORS_GENERATION:
     return safetensors_text_generation(m->folder, &m->texts[which]);
   case SAFETENSORS_TEMPLATE:

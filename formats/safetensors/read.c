@@ -88,6 +88,8 @@ const char *safetensors_text(void *h, const char *name)
       [SAFETENSORS_TEMPLATE] = "chat_template",
       [SAFETENSORS_LICENCE] = "licence",
   };
+  if (strcmp(name, "tokenizer_files") == 0)
+    return "tokenizer.json, tokenizer.model, vocab.json with merges.txt";
   for (int i = 0; i < SAFETENSORS_TEXTS; i++)
     if (names[i] && strcmp(names[i], name) == 0)
       return safetensors_model_text(h, (enum safetensors_text)i);

@@ -7,6 +7,7 @@
 #define QTK_API 1
 #include <qtk/format.h>
 
+#include <jansson.h>
 #include <pthread.h>
 
 /* Numbers are read and written in place, and the format is little endian. */
@@ -70,11 +71,43 @@ char *safetensors_path(const char *folder, const char *name);
 /* A whole text file of at most `max` bytes, for free. An absent file is QTK_OK
  * and NULL. */
 int safetensors_text_read(const char *folder, const char *name, size_t max, char **text);
+/* The same with any bytes, n of them. */
+int safetensors_bytes_read(const char *folder, const char *name, size_t max, char **bytes,
+                           size_t *n);
 /* The chat template; the licence that the model card's head names. */
 int safetensors_text_template(const char *folder, char **text);
 /* generation_config.json, or what config.json says in its place. */
 int safetensors_text_generation(const char *folder, char **text);
 int safetensors_text_licence(const char *folder, char **text);
+
+/* ---- the tokenizer (tokenizer.c, tokenizer-added.c, tokenizer-words.c) -------------- */
+
+/* As JSON text, for free, from the first of tokenizer.json, tokenizer.model, and
+ * vocab.json with merges.txt that is there; NULL if none is. */
+int safetensors_tokenizer_read(const char *folder, char **json);
+
+/* What lies beside a vocabulary: objects, empty where a file is absent. */
+struct safetensors_beside {
+  json_t *config;  /* tokenizer_config.json */
+  json_t *special; /* special_tokens_map.json */
+  json_t *added;   /* added_tokens.json */
+};
+
+/* FOLDER/NAME as an object, to be released; *object = NULL if it is absent. */
+int safetensors_json_read(const char *folder, const char *name, size_t max, json_t **object);
+
+/* The text of a token that is written as a text or as {"content": ...}, under a key such
+ * as "bos_token"; NULL if there is none. */
+const char *safetensors_token_text(const struct safetensors_beside *beside, const char *key);
+/* 1, 0, or `absent` */
+int safetensors_token_flag(const struct safetensors_beside *beside, const char *key, int absent);
+/* The "added_tokens" of a tokenizer, a new reference or NULL: those the files list with
+ * ids, and special ones that `vocab` (or NULL) has. */
+json_t *safetensors_added_tokens(const struct safetensors_beside *beside, const json_t *vocab);
+
+/* A byte-level BPE tokenizer of vocab.json and merges.txt; NULL if they are not there. */
+int safetensors_words_read(const char *folder, const struct safetensors_beside *beside,
+                           json_t **tokenizer);
 
 /* ---- a model (model.c) ------------------------------------------------------------ */
 

@@ -58,21 +58,18 @@ static int text_fill(int fd, const char *path, char *text, size_t size)
     done += (size_t)n;
   }
   text[size] = 0;
-  if (strlen(text) != size)
-    return qtk_error(QTK_EINPUT, "%s: byte %zu is zero: not a text", path, strlen(text));
   return QTK_OK;
 }
 
-static int text_load(int fd, const char *path, size_t max, char **text)
+static int text_load(int fd, const char *path, size_t max, char **text, size_t *size)
 {
-  size_t size = 0;
-  int rc = text_size(fd, path, max, &size);
+  int rc = text_size(fd, path, max, size);
   if (rc)
     return rc;
-  *text = malloc(size + 1);
+  *text = malloc(*size + 1);
   if (!*text)
-    return qtk_error(QTK_ENOMEM, "%s: out of memory for %zu bytes", path, size);
-  rc = text_fill(fd, path, *text, size);
+    return qtk_error(QTK_ENOMEM, "%s: out of memory for %zu bytes", path, *size);
+  rc = text_fill(fd, path, *text, *size);
   if (rc) {
     free(*text);
     *text = NULL;
@@ -80,21 +77,35 @@ static int text_load(int fd, const char *path, size_t max, char **text)
   return rc;
 }
 
-int safetensors_text_read(const char *folder, const char *name, size_t max, char **text)
+int safetensors_bytes_read(const char *folder, const char *name, size_t max, char **bytes,
+                           size_t *n)
 {
-  *text = NULL;
+  *bytes = NULL;
+  *n = 0;
   char *path = safetensors_path(folder, name);
   if (!path)
     return QTK_ENOMEM;
   int rc = QTK_OK;
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd >= 0) {
-    rc = text_load(fd, path, max, text);
+    rc = text_load(fd, path, max, bytes, n);
     close(fd);
   } else if (errno != ENOENT && errno != ENOTDIR) {
     rc = qtk_error(QTK_EINPUT, "%s: %s", path, strerror(errno));
   }
   free(path);
+  return rc;
+}
+
+int safetensors_text_read(const char *folder, const char *name, size_t max, char **text)
+{
+  size_t n;
+  int rc = safetensors_bytes_read(folder, name, max, text, &n);
+  if (rc || !*text || strlen(*text) == n)
+    return rc;
+  rc = qtk_error(QTK_EINPUT, "%s/%s: byte %zu is zero: not a text", folder, name, strlen(*text));
+  free(*text);
+  *text = NULL;
   return rc;
 }
 

@@ -128,7 +128,8 @@ struct qtk_format_ops {
    * with no error set if the file has none. */
   const char *(*tokenizer)(void *h);
   /* Optional. A text that belongs to the model: "chat_template", "licence",
-   * "generation_config"; NULL if there is none. Lives until close. */
+   * "generation_config"; NULL if there is none; "tokenizer_files": what `tokenizer`
+   * looks for, for messages. Lives until close. */
   const char *(*text)(void *h, const char *name);
 
   /* ---- writing, all optional together ----------------------------------------- */
