@@ -107,7 +107,7 @@ static int results_run(struct qtk_check *c, int i)
 
 /* ---- faults ------------------------------------------------------------------------- */
 
-enum fault { NOT_A_NUMBER, INFINITE, ZEROS, HUGE_ONES, TINY, NO_MEMORY, STOPPED, NO_INPUT };
+enum fault { NOT_A_NUMBER, INFINITE, ZEROS, HUGE_ONES, TINY, NO_MEMORY, STOPPED, NO_INPUT, OVERFLOWN };
 
 struct fault_case {
   enum fault fault;
@@ -126,6 +126,7 @@ static const struct fault_case faults[] = {
     {STOPPED, "stops on request, or ends its work", QTK_EINTERRUPTED, 0},
     {NO_INPUT, "copes with inputs that are always zero, or refuses them with QTK_ENUMERIC",
      QTK_ENUMERIC, 0},
+    {OVERFLOWN, "refuses statistics that are not finite, with QTK_ENUMERIC", QTK_ENUMERIC, 1},
 };
 
 static void fault_scale(struct qtk_trial *t, float scale)
@@ -147,9 +148,11 @@ static void fault_set(struct qtk_trial *t, enum fault fault)
     ctx->arena.limit = ctx->arena.used + 1;
   else if (fault == STOPPED)
     ctx->stop = &stop;
-  else
+  else if (fault == NO_INPUT)
     for (int64_t j = 0; j < cols; j++)
       t->gram[5 * cols + j] = t->gram[j * cols + 5] = 0.0f;
+  else
+    t->gram[5 * cols + 6] = t->gram[6 * cols + 5] = INFINITY;
 }
 
 static void fault_result(struct qtk_trial *t, const struct fault_case *f,
@@ -166,6 +169,10 @@ static int fault_try(struct qtk_trial *t, const struct fault_case *f)
 {
   struct qtk_trial_result result;
   int status;
+  if (f->fault == OVERFLOWN && t->calibration.gram == NULL) {
+    qtk_check_skip(t->c, f->promise, "it needs no Gram matrix");
+    return QTK_OK;
+  }
   fault_set(t, f->fault);
   int rc = qtk_trial_run(t, t->c->ctx, t->linear.rows, 0, &result, &status);
   t->c->ctx->arena.limit = 0;

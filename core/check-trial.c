@@ -123,11 +123,12 @@ static int trial_slice(void *arg, size_t i)
   memcpy(copy, t->w + row * cols, bytes);
   struct qtk_qtensor view =
       part.rows == t->linear.rows ? *s->out : qtk_qtensor_rows(s->out, row, part.rows);
-  struct qtk_quantize_result result = {{0}, 0, 0};
+  struct qtk_quantize_result result = {.note = ""};
   int status = t->ops->quantize(s->ctx, t->options, &part, copy, &t->calibration, &view, &result);
   free(copy);
   if (status == QTK_OK && (memchr(result.note, 0, sizeof result.note) == NULL ||
-                           !isfinite(result.damping) || !isfinite(result.objective)))
+                           !isfinite(result.damping) || !isfinite(result.objective) ||
+                           !isfinite(result.condition)))
     return qtk_error(QTK_EPLUGIN, "the result has a note without an end, or no finite numbers");
   return status;
 }

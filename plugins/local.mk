@@ -20,3 +20,16 @@ qtkplugin_LTLIBRARIES += %D%/qtk-quantizer-rtn.la
 %C%_qtk_quantizer_rtn_la_LIBADD = $(PLUGIN_LIBS)
 %C%_qtk_quantizer_rtn_la_LDFLAGS = $(PLUGIN_LINK)
 endif
+
+if BUILD_QUANTIZER_OPTQ
+qtkplugin_LTLIBRARIES += %D%/qtk-quantizer-optq.la
+%C%_qtk_quantizer_optq_la_CFLAGS = $(AM_CFLAGS) $(VECTOR_CFLAGS) -fno-trapping-math
+%C%_qtk_quantizer_optq_la_SOURCES = \
+	$(GRID) \
+	%D%/optq/columns.c %D%/optq/columns.h \
+	%D%/optq/factor.c %D%/optq/factor.h \
+	%D%/optq/optq.c \
+	%D%/optq/order.c %D%/optq/order.h
+%C%_qtk_quantizer_optq_la_LIBADD = $(PLUGIN_LIBS)
+%C%_qtk_quantizer_optq_la_LDFLAGS = $(PLUGIN_LINK)
+endif

@@ -67,6 +67,7 @@ BLACK_TESTS = \
 	%D%/numeric/ops-linear \
 	%D%/numeric/ops-rows \
 	%D%/numeric/ops-solve \
+	%D%/numeric/optq \
 	%D%/numeric/perplexity \
 	%D%/numeric/perplexity-model \
 	%D%/numeric/safetensors-values \
@@ -171,6 +172,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_generate_LDADD = $(MODEL_LIBS)
 %C%_numeric_logits_LDADD = $(MODEL_LIBS)
 %C%_numeric_models_LDADD = $(MODEL_LIBS)
+%C%_numeric_optq_LDADD = $(MODEL_LIBS)
 %C%_numeric_perplexity_LDADD = $(MODEL_LIBS)
 %C%_numeric_perplexity_model_LDADD = $(MODEL_LIBS)
 %C%_numeric_smollm2_LDADD = $(MODEL_LIBS)
@@ -194,6 +196,7 @@ EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D
 	%D%/abi/layout.sh %D%/abi/v1 %D%/conform/bad-backend.c %D%/conform/bad-quantizer.c %D%/conform/toy-objective.c \
 	%D%/conform/toy-gram.c %D%/conform/toy-opaque.c %D%/conform/toy-scales.c %D%/conform/toy-stream.c \
 	%D%/tap.h %D%/numeric/model.h %D%/numeric/toy.h %D%/numeric/record.h %D%/conform/format.h %D%/conform/gguf-make.h \
+	%D%/numeric/optq-slow.h \
 	%D%/unit/bundle-make.h \
 	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/families %D%/data/gptq %D%/data/nano \
 	%D%/data/tokenizer

@@ -41,6 +41,7 @@ struct qtk_quantize_result {
   char note[160];      /* "damping 0.03", ... or "" */
   double damping;      /* 0 if none */
   double objective;    /* the method's own loss, 0 if it has none */
+  double condition;    /* of the matrix that it solves with, an estimate; 0 if none */
 };
 
 struct qtk_quantizer_ops {

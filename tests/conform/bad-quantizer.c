@@ -29,7 +29,8 @@ enum {
   NO_MESSAGE,
   BY_THREADS,  /* depends on the size of the pool */
   ERROR_GROWS, /* error () grows with the bits */
-  HOLDS_ZEROS  /* decodes to nothing but zeros */
+  HOLDS_ZEROS, /* decodes to nothing but zeros */
+  TAKES_ANY    /* does not look at the statistics that it asks for */
 };
 
 #ifndef FAULT
@@ -42,6 +43,12 @@ struct bad_options {
 
 static const struct qtk_option bad_table[] = {
     QTK_OPT_INT_OF(struct bad_options, bits, 4, "2 3 4 8", "Bits of a code."), QTK_OPT_END};
+
+static unsigned bad_needs(const void *options)
+{
+  (void)options;
+  return FAULT == TAKES_ANY ? QTK_NEEDS_GRAM : QTK_NEEDS_NOTHING;
+}
 
 static int bad_describe(const void *options, const struct qtk_linear *linear,
                         struct qtk_qlayout *layout)
@@ -138,6 +145,7 @@ static int bad_error(struct qtk_context *ctx, const void *options, const struct 
 }
 
 static const struct qtk_quantizer_ops bad_ops = {.size = sizeof(struct qtk_quantizer_ops),
+                                                 .needs = bad_needs,
                                                  .describe = bad_describe,
                                                  .quantize = bad_quantize,
                                                  .error = bad_error};

@@ -40,6 +40,7 @@ bad 16 "refuses a weight that is not a number, with QTK_ENUMERIC"
 bad 17 "gives the same bytes on 3 threads"
 bad 18 "tells errors that fall with the bits"
 bad 19 "comes nearer to the weights than zeros do"
+bad 20 "refuses statistics that are not finite, with QTK_ENUMERIC"
 
 # A sanitizer's malloc cannot be asked what it holds.
 nm -D "$QTK_BUILDDIR/core/.libs/libqtk.so" | grep -q __asan_ || bad 8 "frees what it allocates"

@@ -124,7 +124,7 @@ static struct result quantize(const float *w, int64_t rows, int64_t cols)
   const struct qtk_quantizer_ops *ops = qtk_plugin_entry()->quantizer;
   struct qtk_linear linear = {.name = "a", .role = "q", .rows = rows, .cols = cols};
   struct qtk_qlayout layout = {.rows = rows, .cols = cols};
-  struct qtk_quantize_result note = {{0}, 0, 0};
+  struct qtk_quantize_result note = {.note = ""};
   struct result r = {0};
   float *copy = malloc((size_t)(rows * cols) * sizeof *copy);
 
@@ -389,7 +389,7 @@ static void slices(void **state)
 {
   const struct qtk_quantizer_ops *ops = qtk_plugin_entry()->quantizer;
   struct qtk_linear linear = {.name = "a", .role = "q", .cols = 200};
-  struct qtk_quantize_result note = {{0}, 0, 0};
+  struct qtk_quantize_result note = {.note = ""};
   struct result whole, parts;
   float *w;
 
@@ -420,7 +420,7 @@ static int quantize_bad(float *w, int64_t rows, int64_t cols, int64_t row)
   const struct qtk_quantizer_ops *ops = qtk_plugin_entry()->quantizer;
   struct qtk_linear linear = {.name = "a", .role = "q", .rows = rows, .cols = cols, .row = row};
   struct qtk_qlayout layout = {.rows = rows, .cols = cols};
-  struct qtk_quantize_result note = {{0}, 0, 0};
+  struct qtk_quantize_result note = {.note = ""};
   struct qtk_qtensor t;
   int rc;
 
