@@ -30,26 +30,51 @@ static int check_entries(const struct qtk_toml *table, const char *const *keys)
   return QTK_OK;
 }
 
+static const char *check_nearest(const struct qtk_toml *table, const char *name)
+{
+  size_t n = qtk_toml_length(table);
+  const char **known = calloc(n + 1, sizeof *known), *near = NULL;
+
+  for (size_t i = 0; known != NULL && i < n; i++)
+    known[i] = qtk_toml_key(qtk_toml_item(table, i));
+  if (known != NULL)
+    near = qtk_nearest(name, known);
+  free(known);
+  return near;
+}
+
 /* The names under [schema.NAME.parameters] are parameters. */
 static int check_names(const struct qtk_toml *table, const struct qtk_toml *parameters)
 {
-  size_t n = qtk_toml_length(parameters);
-  const char **known = calloc(n + 1, sizeof *known);
-  int rc;
+  for (size_t i = 0; i < qtk_toml_length(table); i++) {
+    const struct qtk_toml *entry = qtk_toml_item(table, i);
+    const char *name = qtk_toml_key(entry), *near;
+    if (qtk_toml_get(parameters, name) != NULL)
+      continue;
+    near = check_nearest(parameters, name);
+    return near != NULL ? qtk_toml_error(entry, "unknown parameter \"%s\"; did you mean \"%s\"?",
+                                         name, near)
+                        : qtk_toml_error(entry, "%s: [parameters] does not declare it", name);
+  }
+  return QTK_OK;
+}
 
-  if (known == NULL)
-    return qtk_error(QTK_ENOMEM, "out of memory");
-  for (size_t i = 0; i < n; i++)
-    known[i] = qtk_toml_key(qtk_toml_item(parameters, i));
-  rc = table == NULL ? QTK_OK : qtk_toml_only(table, known);
-  free(known);
-  return rc;
+/* Each key of `match` and of `only` has a list of values. */
+static int check_lists(const struct qtk_toml *table)
+{
+  for (size_t i = 0; i < qtk_toml_length(table); i++) {
+    const struct qtk_toml *values = qtk_toml_item(table, i);
+    if (qtk_toml_kind(values) != QTK_TOML_ARRAY)
+      return qtk_toml_error(values, "%s: a list of values is needed, not %s", qtk_toml_key(values),
+                            qtk_toml_kind_name(qtk_toml_kind(values)));
+  }
+  return QTK_OK;
 }
 
 static int check_schema(const struct qtk_toml *schema, const struct qtk_toml *parameters)
 {
   static const char *const tables[] = {"match", "only", "config", "parameters", "tensors"};
-  const struct qtk_toml *table[5] = {0};
+  const struct qtk_toml *table[5] = {0}, *ignore;
   int rc, flag;
 
   if (qtk_toml_kind(schema) != QTK_TOML_TABLE)
@@ -57,6 +82,14 @@ static int check_schema(const struct qtk_toml *schema, const struct qtk_toml *pa
   rc = qtk_toml_only(schema, check_schema_keys);
   for (int i = 0; rc == QTK_OK && i < 5; i++)
     rc = qtk_toml_get_table(schema, tables[i], &table[i]);
+  if (rc == QTK_OK && qtk_toml_length(table[0]) == 0)
+    rc = qtk_toml_error(schema, "'match' is missing: what tells files of this family");
+  if (rc == QTK_OK)
+    rc = check_lists(table[0]);
+  if (rc == QTK_OK)
+    rc = check_lists(table[1]);
+  if (rc == QTK_OK)
+    rc = qtk_toml_get_array(schema, "ignore", &ignore);
   if (rc == QTK_OK)
     rc = qtk_toml_get_bool(schema, "read", &flag);
   if (rc == QTK_OK)

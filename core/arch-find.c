@@ -148,6 +148,19 @@ static int find_in_folder(struct find *find, const char *folder)
   return rc;
 }
 
+/* The one description that may be: any mistake in it counts. */
+static int find_text(struct find *find)
+{
+  const struct qtk_arch_source *s = find->source;
+  char *path = s->text_file != NULL ? qtk_str_copy(s->text_file)
+                                    : qtk_str_format("%s: arch.toml", s->file);
+  int rc = find_add(find, path, qtk_str_copy(s->text), strlen(s->text));
+
+  if (rc == QTK_OK && find->files.length == 0)
+    return qtk_error(QTK_EJOB, "%s: 'family' is missing", s->text_file ? s->text_file : s->file);
+  return rc == QTK_OK ? qtk_arch_check_keys(find->files.data[0].root) : rc;
+}
+
 /* The text that came with the model, or all files of the folders. */
 static int find_all(struct find *find)
 {
@@ -155,8 +168,7 @@ static int find_all(struct find *find)
   int rc;
 
   if (find->source->text != NULL)
-    return find_add(find, qtk_str_format("%s: arch.toml", find->source->file),
-                    qtk_str_copy(find->source->text), strlen(find->source->text));
+    return find_text(find);
   rc = qtk_arch_folders(&folders);
   if (rc != QTK_OK)
     return rc;
@@ -218,6 +230,12 @@ static int find_none(const struct find *find)
   struct qtk_str known = {0};
   char *seen = find_seen(find), *names;
 
+  if (seen != NULL && find->source->text_file != NULL) {
+    int rc = qtk_error(QTK_EINPUT, "%s does not match its [schema.%s]: %s: %s",
+                       find->source->text_file, find->source->schema, find->source->file, seen);
+    free(seen);
+    return rc;
+  }
   for (size_t i = 0; i < find->files.length; i++)
     qtk_str_printf(&known, "%s%s", i > 0 ? ", " : "", find->files.data[i].family);
   names = qtk_str_take(&known);

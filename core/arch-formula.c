@@ -30,7 +30,10 @@ const char *qtk_formula_of(const char *text)
 
 static json_t *formula_fail(const struct formula *f, const char *what)
 {
-  qtk_error(QTK_EINPUT, "formula '%.120s': %s at '%.40s'", f->text, what, f->at);
+  if (*f->at == '\0')
+    qtk_error(QTK_EINPUT, "formula '%.120s': %s at its end", f->text, what);
+  else
+    qtk_error(QTK_EINPUT, "formula '%.120s': %s at '%.40s'", f->text, what, f->at);
   return NULL;
 }
 
@@ -309,9 +312,13 @@ static json_t *formula_unknown(const struct formula *f, const char *name, const 
                                const char *const *known)
 {
   const char *near = qtk_nearest(name, known);
+  char list[400] = "";
+  size_t n = 0;
 
+  for (; near == NULL && *known != NULL && n < sizeof list - 64; known++)
+    n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", n > 0 ? ", " : "; known are: ", *known);
   qtk_error(QTK_EINPUT, "formula '%.120s': '%s' is no %s%s%s%s", f->text, name, what,
-            near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+            near != NULL ? "; did you mean '" : list, near != NULL ? near : "",
             near != NULL ? "'?" : "");
   return NULL;
 }
@@ -394,7 +401,7 @@ static json_t *formula_text(struct formula *f)
 static json_t *formula_no_name(const struct formula *f, const char *name)
 {
   size_t n = json_object_size(f->scope->names), i = 0;
-  const char **known = calloc(n + 1, sizeof *known);
+  const char **known = calloc(n + 2, sizeof *known);
   const char *key;
   json_t *value;
 
@@ -402,7 +409,9 @@ static json_t *formula_no_name(const struct formula *f, const char *name)
     return formula_fail(f, "out of memory");
   json_object_foreach(f->scope->names, key, value)
     known[i++] = key;
-  formula_unknown(f, name, "parameter that is known here", known);
+  if (f->scope->layer >= 0)
+    known[i] = "layer";
+  formula_unknown(f, name, "parameter known here", known);
   free(known);
   return NULL;
 }

@@ -215,6 +215,7 @@ static char *tensors_canonical_name(const struct qtk_arch *arch, const struct qt
 {
   const struct qtk_toml *table, *entry;
   const char *schema = qtk_toml_text(qtk_toml_get(arch->root, "canonical")), *pattern, *prefix;
+  char *name, *part;
 
   if (tensors_entry(arch, schema, t, &table, &entry) != QTK_OK)
     return NULL;
@@ -224,7 +225,14 @@ static char *tensors_canonical_name(const struct qtk_arch *arch, const struct qt
     qtk_toml_error(entry, "a name is needed, or a table with 'name'");
     return NULL;
   }
-  return tensors_expand(pattern, prefix != NULL ? prefix : "", t->layer);
+  name = tensors_expand(pattern, prefix != NULL ? prefix : "", t->layer);
+  if (name == NULL || qtk_toml_kind(entry) != QTK_TOML_TABLE ||
+      qtk_toml_get(entry, "within") == NULL)
+    return name;
+  /* Parts of one tensor of the file are told apart by what they are. */
+  part = qtk_str_format("%s.%s", name, tensors_names[t->role]);
+  free(name);
+  return part;
 }
 
 /* ---- the list ---------------------------------------------------------------------------- */
@@ -306,6 +314,31 @@ static int tensors_read_orders(struct tensors *t)
   return rc;
 }
 
+static int tensors_in_block(int role)
+{
+  for (size_t i = 0; i < TENSORS_COUNT(tensors_block); i++)
+    if ((int)tensors_block[i] == role)
+      return 1;
+  return 0;
+}
+
+/* A name inside the blocks has their number, one outside has not. */
+static int tensors_check_entry(const struct qtk_toml *entry)
+{
+  const struct qtk_toml *patterns = tensors_patterns(entry);
+  const char *key = qtk_toml_key(entry), *dot = strchr(key, '.'), *pattern;
+  char *name = dot != NULL ? strndup(key, (size_t)(dot - key)) : strdup(key);
+  int in_block = name != NULL && tensors_in_block(tensors_role(name));
+
+  free(name);
+  for (size_t i = 0; (pattern = tensors_text(patterns, i)) != NULL; i++)
+    if ((strstr(pattern, "{i}") != NULL) != in_block)
+      return qtk_toml_error(entry, "%s = '%s': %s", key, pattern,
+                            in_block ? "each block has one: {i}, its number, is needed"
+                                     : "it is outside the blocks: there is no {i}");
+  return QTK_OK;
+}
+
 /* Keys of [schema.NAME.tensors] are roles. */
 static int tensors_check_schema(const struct qtk_toml *schema)
 {
@@ -317,7 +350,10 @@ static int tensors_check_schema(const struct qtk_toml *schema)
     snprintf(keys[i], sizeof keys[i], "%s%s", tensors_names[i / 2], i % 2 ? ".bias" : "");
     known[i] = keys[i];
   }
-  return tensors == NULL ? QTK_OK : qtk_toml_only(tensors, known);
+  int rc = tensors == NULL ? QTK_OK : qtk_toml_only(tensors, known);
+  for (size_t i = 0; rc == QTK_OK && i < qtk_toml_length(tensors); i++)
+    rc = tensors_check_entry(qtk_toml_item(tensors, i));
+  return rc;
 }
 
 static int tensors_check_schemas(const struct qtk_arch *arch)
@@ -328,6 +364,28 @@ static int tensors_check_schemas(const struct qtk_arch *arch)
   for (size_t i = 0; rc == QTK_OK && i < qtk_toml_length(schemas); i++)
     rc = tensors_check_schema(qtk_toml_item(schemas, i));
   return rc;
+}
+
+/* Of the first block, and of what is outside: others follow them. */
+static int tensors_check_twins(const struct qtk_arch *arch, const struct qtk_arch_tensor *list,
+                               size_t n)
+{
+  const char *canonical = qtk_toml_text(qtk_toml_get(arch->root, "canonical"));
+  const struct qtk_toml *table, *entry;
+  char key[32], other[32];
+
+  for (size_t i = 0; i < n; i++)
+    for (size_t k = 0; k < i && list[i].layer <= 0; k++) {
+      if (list[k].layer > 0 || strcmp(list[i].name, list[k].name) != 0)
+        continue;
+      int rc = tensors_entry(arch, canonical, &list[i], &table, &entry);
+      tensors_key(&list[i], key);
+      tensors_key(&list[k], other);
+      return rc != QTK_OK ? rc
+                          : qtk_toml_error(entry, "%s and %s have one name, %s", other, key,
+                                           list[i].name);
+    }
+  return QTK_OK;
 }
 
 int qtk_arch_list_tensors(struct qtk_arch *arch)
@@ -345,7 +403,7 @@ int qtk_arch_list_tensors(struct qtk_arch *arch)
     rc = tensors_add_roles(&t, tensors_last, TENSORS_COUNT(tensors_last), -1);
   arch->tensors = t.list.data;
   arch->n_tensors = t.list.length;
-  return rc;
+  return rc == QTK_OK ? tensors_check_twins(arch, arch->tensors, arch->n_tensors) : rc;
 }
 
 /* ---- places ---------------------------------------------------------------------------------- */

@@ -140,6 +140,7 @@ struct qtk_arch_source {
   const char *schema;  /* of the format: which names its files use */
   const char *config;  /* JSON */
   const char *text;    /* a description that came with the model, or NULL */
+  const char *text_file; /* where that is from, NULL: the model */
   void *arg;           /* for: */
   /* The shape of a tensor of the file: 1, or 0 if it has none of that name. */
   int (*shape)(void *arg, const char *name, int64_t *rows, int64_t *cols);

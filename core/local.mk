@@ -99,6 +99,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/mem.c %D%/mem.h \
 	%D%/model.c %D%/model.h \
 	%D%/model-digest.c \
+	%D%/model-fit.c \
 	%D%/model-hold.c \
 	%D%/model-inner.h \
 	%D%/model-open.c \

@@ -35,6 +35,8 @@ struct qtk_model {
   struct qtk_context *ctx;
   struct qtk_source *source;
   struct qtk_arch *arch;
+  char *description; /* of the user's, instead of one that is found, or NULL */
+  const char *description_file;
   struct qtk_model_info info;
   struct model_tensor *tensors; /* [n] */
   int n;
@@ -46,12 +48,21 @@ struct qtk_model {
 
 /* Finds each tensor in the file and how it can be held. */
 int qtk_model_find_tensors(struct qtk_model *m);
+/* What the description says of tensor i; then the tensor in the file, QTK_EINPUT if it
+ * is missing (`file` is -1) or of another shape. */
+void qtk_model_describe(struct qtk_model *m, int i, struct model_tensor *t);
+int qtk_model_locate(struct model_tensor *t);
 
 /* Rows of such a tensor lie apart from each other's, each in whole bytes. */
 int qtk_model_sliceable(const struct qtk_qlayout *layout);
 /* The file's rows are ours, one after the other from `start` on; they are all of them. */
 int qtk_model_in_order(const struct model_tensor *t);
 int qtk_model_whole(const struct model_tensor *t);
+
+/* ---- model-fit: all that does not fit ---- */
+
+/* QTK_EINPUT if anything does not, and then `fit` lists it. */
+int qtk_model_fit(struct qtk_model *m, struct qtk_model_fit *fit);
 
 /* ---- model-read: rows of the file ---- */
 

@@ -116,20 +116,23 @@ static int open_find(struct model_tensor *t, const struct qtk_arch_place *place)
   return QTK_OK;
 }
 
-static int open_tensor(struct model_tensor *t)
+int qtk_model_locate(struct model_tensor *t)
 {
   struct qtk_arch_place place;
-  int rc;
+  int rc = qtk_arch_locate(t->m->arch, t->m->source->ops->schema, t->index, &place);
 
-  if (t->m->source->n == 0)
-    return open_absent(t);
-  rc = qtk_arch_locate(t->m->arch, t->m->source->ops->schema, t->index, &place);
   if (rc != QTK_OK)
     return rc;
   rc = open_find(t, &place);
   free(place.names);
-  if (rc == QTK_OK)
-    rc = open_shape(t);
+  return rc == QTK_OK ? open_shape(t) : rc;
+}
+
+static int open_tensor(struct model_tensor *t)
+{
+  if (t->m->source->n == 0)
+    return open_absent(t);
+  int rc = qtk_model_locate(t);
   return rc == QTK_OK ? open_layout(t) : rc;
 }
 
@@ -151,11 +154,9 @@ static const char *open_role(const struct qtk_arch_tensor *a)
   return a->bias ? biases[a->role] : qtk_role_name(a->role);
 }
 
-static int open_describe(struct qtk_model *m, int i)
+void qtk_model_describe(struct qtk_model *m, int i, struct model_tensor *t)
 {
   const struct qtk_arch_tensor *a = qtk_arch_tensor(m->arch, i);
-  struct model_tensor *t = &m->tensors[i];
-  int64_t size;
 
   t->m = m;
   t->index = i;
@@ -167,6 +168,14 @@ static int open_describe(struct qtk_model *m, int i)
   t->t.rows = a->rows;
   t->t.cols = a->cols;
   t->t.ndim = a->ndim;
+}
+
+static int open_describe(struct qtk_model *m, int i)
+{
+  const struct qtk_arch_tensor *a = qtk_arch_tensor(m->arch, i);
+  int64_t size;
+
+  qtk_model_describe(m, i, &m->tensors[i]);
   if (__builtin_mul_overflow(a->rows, a->cols, &size) ||
       __builtin_add_overflow(m->parameters, size, &m->parameters))
     return qtk_error(QTK_EINPUT, "%s: %s: the model is too large", m->source->path, a->name);

@@ -7,7 +7,10 @@
 
 #include "core/bundle.h"
 #include "core/error.h"
+#include "core/fs.h"
 #include "core/model-inner.h"
+
+#define MODEL_DESCRIPTION (1u << 20) /* bytes of one */
 
 /* ---- what resolving a description asks -------------------------------------------------- */
 
@@ -39,13 +42,16 @@ static int model_resolve(struct qtk_model *m)
   struct qtk_arch_source source = {.file = s->path,
                                    .schema = s->ops->schema,
                                    .config = s->ops->config(s->h),
-                                   .text = s->ops->text != NULL ? s->ops->text(s->h, "arch") : NULL,
+                                   .text = m->description,
+                                   .text_file = m->description_file,
                                    .arg = m->source,
                                    .shape = model_shape,
                                    .values = model_values};
 
   if (source.config == NULL)
     return qtk_error(QTK_EINPUT, "%s: there is no configuration", s->path);
+  if (source.text == NULL && s->ops->text != NULL)
+    source.text = s->ops->text(s->h, "arch");
   return qtk_arch_resolve(&source, &m->arch);
 }
 
@@ -83,7 +89,7 @@ static int model_read_makers(struct qtk_model *m)
   return QTK_OK;
 }
 
-static int model_open(struct qtk_model *m, const char *path)
+static int model_open(struct qtk_model *m, const char *path, struct qtk_model_fit *fit)
 {
   const char *built_in[] = {qtk_bundle_format()->name, NULL};
   int rc = qtk_registry_add(qtk_bundle_format());
@@ -92,6 +98,8 @@ static int model_open(struct qtk_model *m, const char *path)
     rc = qtk_source_open(m->ctx, path, built_in, &m->source);
   if (rc == QTK_OK)
     rc = model_resolve(m);
+  if (rc == QTK_OK && fit != NULL)
+    rc = qtk_model_fit(m, fit);
   if (rc == QTK_OK)
     rc = qtk_model_find_tensors(m);
   if (rc != QTK_OK)
@@ -100,22 +108,39 @@ static int model_open(struct qtk_model *m, const char *path)
   return model_read_makers(m);
 }
 
-int qtk_model_open(struct qtk_context *ctx, const char *path, struct qtk_model **model)
+static int model_new(struct qtk_context *ctx, const char *path, const char *arch,
+                     struct qtk_model_fit *fit, struct qtk_model **model)
 {
   struct qtk_model *m = calloc(1, sizeof *m);
-  int rc;
+  size_t n;
+  int rc = QTK_OK;
 
   *model = NULL;
   if (m == NULL)
     return qtk_error_memory(sizeof *m, "a model");
   m->ctx = ctx;
-  rc = model_open(m, path);
+  m->description_file = arch;
+  if (arch != NULL)
+    rc = qtk_read_file(arch, MODEL_DESCRIPTION, &m->description, &n);
+  if (rc == QTK_OK)
+    rc = model_open(m, path, fit);
   if (rc != QTK_OK) {
     qtk_model_close(m);
     return rc;
   }
   *model = m;
   return QTK_OK;
+}
+
+int qtk_model_open(struct qtk_context *ctx, const char *path, struct qtk_model **model)
+{
+  return model_new(ctx, path, NULL, NULL, model);
+}
+
+int qtk_model_open_as(struct qtk_context *ctx, const char *path, const char *arch,
+                      struct qtk_model_fit *fit, struct qtk_model **model)
+{
+  return model_new(ctx, path, arch, fit, model);
 }
 
 void qtk_model_close(struct qtk_model *m)
@@ -131,6 +156,7 @@ void qtk_model_close(struct qtk_model *m)
   }
   free(m->tensors);
   free(m->by_name);
+  free(m->description);
   qtk_arch_free(m->arch);
   qtk_source_close(m->source);
   free(m);

@@ -34,6 +34,20 @@ struct qtk_model_tensor {
  * a folder with a configuration alone opens with `has_weights` 0. */
 QTK_PUBLIC int qtk_model_open(struct qtk_context *ctx, const char *path,
                               struct qtk_model **model);
+
+/* What in a model does not fit a description: a line of text each. */
+struct qtk_model_fit {
+  char **lines;
+  size_t n;
+  int missing, shapes, left; /* how many of which */
+};
+/* The same with the description in the file `arch` whatever else there is. All that does
+ * not fit is listed in `fit`, zeroed by the caller and freed by it also when this fails;
+ * tensors that the description does not account for do not fit either. */
+QTK_PUBLIC int qtk_model_open_as(struct qtk_context *ctx, const char *path, const char *arch,
+                                 struct qtk_model_fit *fit, struct qtk_model **model);
+QTK_PUBLIC void qtk_model_fit_free(struct qtk_model_fit *fit);
+
 QTK_PUBLIC void qtk_model_close(struct qtk_model *model);
 
 QTK_PUBLIC const char *qtk_model_path(const struct qtk_model *m);

@@ -87,6 +87,7 @@ SH_TESTS = \
 	%D%/cli/7001-new.sh \
 	%D%/cli/7002-third-party.sh \
 	%D%/cli/7003-opaque.sh \
+	%D%/cli/7010-family.sh \
 	$(CONFORM_TESTS) \
 	%D%/cli/1000-job-mistakes.sh \
 	%D%/cli/1010-dry-run.sh \

@@ -220,7 +220,23 @@ static void inspect_head(const struct qtk_model *m, const char *path)
   printf("%s\n", qtk_model_has_weights(m) ? "" : "a configuration without weights\n");
 }
 
-static int inspect_model(const char *path, int tensors)
+/* With a description of the user's: everything that does not fit it, on standard output. */
+static int inspect_open(struct qtk_context *ctx, const char *path, const char *arch,
+                        struct qtk_model **m)
+{
+  struct qtk_model_fit fit = {0};
+  if (arch == NULL)
+    return qtk_model_open(ctx, path, m);
+  int rc = qtk_model_open_as(ctx, path, arch, &fit, m);
+  for (size_t i = 0; i < fit.n; i++)
+    printf("%s\n", fit.lines[i]);
+  qtk_model_fit_free(&fit);
+  if (rc == QTK_OK && qtk_model_has_weights(*m))
+    printf("%s fits %s: all %d tensors, and nothing else\n", path, arch, qtk_model_count(*m));
+  return rc;
+}
+
+static int inspect_model(const char *path, const char *arch, int tensors)
 {
   struct qtk_context_options options = {.threads = 1};
   struct qtk_context *ctx;
@@ -228,7 +244,7 @@ static int inspect_model(const char *path, int tensors)
   int rc = qtk_context_open(&options, &ctx);
   if (rc != QTK_OK)
     return rc;
-  rc = qtk_model_open(ctx, path, &m);
+  rc = inspect_open(ctx, path, arch, &m);
   if (rc == QTK_OK) {
     inspect_head(m, path);
     rc = tensors ? inspect_tensors(m) : inspect_types(m);
@@ -266,7 +282,9 @@ int cli_inspect(int argc, char **argv)
 {
   int tensors = 0, is_model;
   const struct qtk_loaded *loaded;
+  const char *arch = NULL;
   const struct cli_option options[] = {
+    {"arch", CLI_TEXT, &arch, "FILE", "this description of its family; says what does not fit"},
     {"tensors", CLI_FLAG, &tensors, NULL, "every tensor with type, shape and bytes"},
     {0}};
   const struct cli_usage usage = {
@@ -279,5 +297,5 @@ int cli_inspect(int argc, char **argv)
   if (qtk_path_ends(argv[0], ".so"))
     return (rc = cli_plugin_open(argv[0], NULL, &loaded)) == QTK_OK ? cli_describe(loaded, 0) : rc;
   rc = inspect_bundle(argv[0], &is_model);
-  return rc == QTK_OK && is_model ? inspect_model(argv[0], tensors) : rc;
+  return rc == QTK_OK && is_model ? inspect_model(argv[0], arch, tensors) : rc;
 }
