@@ -146,6 +146,13 @@ void qtk_session_reset(struct qtk_session *s)
     s->past[i] = 0;
 }
 
+void qtk_session_rewind(struct qtk_session *s, int64_t tokens)
+{
+  for (int64_t i = 0; i < s->n; i++)
+    if (s->past[i] > tokens)
+      s->past[i] = tokens;
+}
+
 void qtk_session_train(struct qtk_session *s, int64_t step, const uint64_t *numbers)
 {
   s->training = step > 0;

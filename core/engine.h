@@ -46,6 +46,9 @@ QTK_PUBLIC uint64_t qtk_session_cache_bytes(const struct qtk_session *s);
 QTK_PUBLIC int qtk_session_halve_cache(struct qtk_session *s);
 /* The caches are empty again. */
 QTK_PUBLIC void qtk_session_reset(struct qtk_session *s);
+/* The caches hold the first `tokens` tokens of each sequence and no more: what came behind
+ * them may come differently. Of a sequence with fewer they hold those. */
+QTK_PUBLIC void qtk_session_rewind(struct qtk_session *s, int64_t tokens);
 /* From now on passes keep what backward needs: step `step` (from 1) over the sequences
  * with these numbers in the data set [sequences]. step 0: no more. */
 QTK_PUBLIC void qtk_session_train(struct qtk_session *s, int64_t step, const uint64_t *numbers);

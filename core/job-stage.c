@@ -8,8 +8,10 @@
 #include "core/eval.h"
 #include "core/job-stage.h"
 #include "core/str.h"
+#include "core/suite.h"
 
-static const char *const job_evaluate_keys[] = {"run", "name", "perplexity", "divergence", NULL};
+static const char *const job_evaluate_keys[] = {"run", "name", "perplexity", "divergence",
+                                                "choices", NULL};
 static const char *const job_quantize_keys[] = {"run",     "name",     "method",
                                                 "targets", "override", "calibrate", NULL};
 static const char *const job_export_keys[] = {"run", "name", "format", "path", NULL};
@@ -17,6 +19,9 @@ static const char *const job_override_keys[] = {"match", "skip", "method", NULL}
 static const char *const job_perplexity_keys[] = {"data", "protocol", "context", "windows", NULL};
 static const char *const job_calibrate_keys[] = {"data", "samples", "length", "sequential", NULL};
 static const char *const job_divergence_keys[] = {"data", "context", "windows", NULL};
+static const char *const job_choices_keys[] = {"path",    "suite", "examples", "score",
+                                               "shots",   "limit", "context",  "subjects",
+                                               NULL};
 
 static int job_read_evaluate(const struct qtk_job *job, struct qtk_job_stage *stage);
 static int job_read_quantize(const struct qtk_job *job, struct qtk_job_stage *stage);
@@ -111,6 +116,59 @@ static int job_read_text(const struct qtk_job *job, const struct qtk_toml *stage
   return qtk_job_int(text->node, "windows", 0, INT64_MAX, &text->windows);
 }
 
+static int job_read_score(const struct qtk_toml *table, int *score)
+{
+  const char *text = qtk_score_names()[0];
+  int rc = qtk_toml_get_text(table, "score", &text);
+  if (rc == QTK_OK && (*score = job_find(qtk_score_names(), text)) < 0)
+    rc = job_unknown(qtk_toml_get(table, "score"), "score", qtk_score_names());
+  return rc;
+}
+
+static int job_read_subjects(const struct qtk_toml *table, const char ***subjects)
+{
+  const struct qtk_toml *list = NULL;
+  int rc = qtk_toml_get_array(table, "subjects", &list);
+  size_t n = qtk_toml_length(list);
+  if (rc != QTK_OK || list == NULL)
+    return rc;
+  if (n == 0)
+    return qtk_toml_error(list, "subjects: none is named; without the key all are asked");
+  *subjects = calloc(n + 1, sizeof **subjects);
+  if (*subjects == NULL)
+    return qtk_error_memory(n * sizeof **subjects, "a list of subjects");
+  for (size_t i = 0; i < n; i++) {
+    const struct qtk_toml *item = qtk_toml_item(list, i);
+    if (qtk_toml_kind(item) != QTK_TOML_TEXT)
+      return qtk_toml_error(list, "subjects: a list of texts is wanted");
+    (*subjects)[i] = qtk_toml_text(item);
+  }
+  return QTK_OK;
+}
+
+static int job_read_choices(const struct qtk_job *job, const struct qtk_toml *stage,
+                            struct qtk_job_choices *c)
+{
+  const struct qtk_toml *path;
+  *c = (struct qtk_job_choices){.suite = "plain", .shots = -1};
+  int rc = qtk_toml_get_table(stage, "choices", &c->node);
+  if (rc != QTK_OK || c->node == NULL)
+    return rc;
+  if ((rc = qtk_toml_only(c->node, job_choices_keys)) != QTK_OK ||
+      (rc = qtk_toml_need(c->node, "path", QTK_TOML_TEXT, &path)) != QTK_OK ||
+      (rc = qtk_job_path(job, c->node, "path", &c->path)) != QTK_OK ||
+      (rc = qtk_job_path(job, c->node, "examples", &c->examples)) != QTK_OK ||
+      (rc = qtk_toml_get_text(c->node, "suite", &c->suite)) != QTK_OK ||
+      (rc = job_read_score(c->node, &c->score)) != QTK_OK ||
+      (rc = job_read_subjects(c->node, &c->subjects)) != QTK_OK ||
+      (rc = qtk_job_int(c->node, "limit", 0, INT64_MAX, &c->limit)) != QTK_OK ||
+      (rc = qtk_job_int(c->node, "context", 0, 1 << 24, &c->context)) != QTK_OK)
+    return rc;
+  if (qtk_toml_get(c->node, "shots") == NULL)
+    return QTK_OK;
+  return qtk_job_int(c->node, "shots", 0, 1000, &c->shots);
+}
+
 static int job_read_evaluate(const struct qtk_job *job, struct qtk_job_stage *stage)
 {
   int rc = qtk_toml_only(stage->table, job_evaluate_keys);
@@ -118,11 +176,14 @@ static int job_read_evaluate(const struct qtk_job *job, struct qtk_job_stage *st
       (rc = job_read_text(job, stage->table, "perplexity", job_perplexity_keys,
                           &stage->perplexity)) != QTK_OK ||
       (rc = job_read_text(job, stage->table, "divergence", job_divergence_keys,
-                          &stage->divergence)) != QTK_OK)
+                          &stage->divergence)) != QTK_OK ||
+      (rc = job_read_choices(job, stage->table, &stage->choices)) != QTK_OK)
     return rc;
-  if (stage->perplexity.node == NULL && stage->divergence.node == NULL)
-    return qtk_toml_error(stage->table, "nothing to evaluate: give this stage perplexity, "
-                                        "divergence or both, each a table with data");
+  if (stage->perplexity.node == NULL && stage->divergence.node == NULL &&
+      stage->choices.node == NULL)
+    return qtk_toml_error(stage->table, "nothing to evaluate: give this stage perplexity or "
+                                        "divergence, tables with data, or choices, a table with "
+                                        "path");
   return QTK_OK;
 }
 
@@ -199,6 +260,9 @@ void qtk_job_stage_end(struct qtk_job_stage *stage)
   free(stage->calibrate.data);
   free(stage->perplexity.data);
   free(stage->divergence.data);
+  free(stage->choices.path);
+  free(stage->choices.examples);
+  free(stage->choices.subjects);
   free(stage->path);
 }
 

@@ -28,6 +28,18 @@ struct qtk_job_calibrate {
   int sequential;
 };
 
+/* Multiple-choice questions that a stage asks. */
+struct qtk_job_choices {
+  const struct qtk_toml *node; /* NULL: not asked for */
+  const char *suite;           /* of core/suite.h */
+  char *path, *examples;       /* examples: or NULL */
+  int score;                   /* enum qtk_score */
+  int64_t shots;               /* -1: the suite's */
+  int64_t limit;               /* questions a subject; 0: all */
+  int64_t context;             /* 0: the model's */
+  const char **subjects;       /* ended by NULL; or NULL: all */
+};
+
 /* Of a quantize stage; the first whose `match` finds a linear's name wins. */
 struct qtk_job_override {
   const struct qtk_toml *table;
@@ -48,6 +60,7 @@ struct qtk_job_stage {
   struct qtk_job_calibrate calibrate;
 
   struct qtk_job_text perplexity, divergence; /* evaluate */
+  struct qtk_job_choices choices;
 
   char *path; /* export */
 };

@@ -65,6 +65,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/check-trial.c \
 	%D%/check-trial.h \
 	%D%/context.c %D%/context.h \
+	%D%/csv.c %D%/csv.h \
 	%D%/data.c %D%/data.h \
 	%D%/device.c %D%/device.h \
 	%D%/device-choose.c \
@@ -79,7 +80,10 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/engine-weights.c \
 	%D%/error.c %D%/error.h \
 	%D%/eval.c %D%/eval.h \
+	%D%/eval-choices.c %D%/eval-choices.h \
 	%D%/eval-divergence.c \
+	%D%/eval-prompts.c \
+	%D%/eval-prompts.h \
 	%D%/eval-inner.h \
 	%D%/eval-run.c \
 	%D%/export.c %D%/export.h \
@@ -137,7 +141,9 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/registry-probe.c \
 	%D%/registry-slots.c \
 	%D%/report.c %D%/report.h \
+	%D%/report-choices.c \
 	%D%/report-html.c \
+	%D%/report-inner.h \
 	%D%/report-table.c \
 	%D%/schedule.c %D%/schedule.h \
 	%D%/sample.c %D%/sample.h \
@@ -153,6 +159,12 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/stage-quantize.h \
 	%D%/stage-round.c \
 	%D%/str.c %D%/str.h \
+	%D%/suite.c %D%/suite.h \
+	%D%/suite-csv.c \
+	%D%/suite-data.c \
+	%D%/suite-inner.h \
+	%D%/suite-lines.c \
+	%D%/suite-prompt.c \
 	%D%/tensor.c %D%/tensor.h \
 	%D%/text.c %D%/text.h \
 	%D%/text-crops.c %D%/text-crops.h \

@@ -56,10 +56,58 @@ static int evaluate_text(const struct qtk_plan *plan, const struct qtk_job_text 
   return evaluate_rows(job, protocol);
 }
 
-int qtk_plan_evaluate(struct qtk_plan *plan, struct qtk_plan_stage *stage)
+/* ---- questions ------------------------------------------------------------------- */
+
+/* Names that there are not are mistakes of the job file, and get its place. */
+static int evaluate_misnamed(const struct qtk_job_choices *job)
+{
+  char *why = qtk_str_copy(qtk_error_message());
+  int rc = qtk_toml_error(job->node, "%s", why ? why : "a name that is not known");
+  free(why);
+  return rc;
+}
+
+static int evaluate_choices_context(const struct qtk_plan *plan, const struct qtk_job_choices *job,
+                                    int64_t *context)
+{
+  int64_t most = qtk_model_info(plan->model)->context;
+  *context = job->context > 0 ? job->context : most;
+  if (job->context > 0 && most > 0 && job->context > most)
+    return qtk_toml_error(qtk_toml_get(job->node, "context"),
+                          "context = %lld: this model was made for %lld and less",
+                          (long long)job->context, (long long)most);
+  return QTK_OK;
+}
+
+static int evaluate_choices(struct qtk_context *ctx, const struct qtk_plan *plan,
+                            const struct qtk_job_choices *job, struct qtk_plan_choices *choices)
+{
+  const struct qtk_suite_request request = {.name = job->suite,
+                                            .path = job->path,
+                                            .examples = job->examples,
+                                            .score = (enum qtk_score)job->score,
+                                            .shots = job->shots,
+                                            .limit = job->limit,
+                                            .groups = job->subjects};
+  if (job->node == NULL)
+    return QTK_OK;
+  int rc = evaluate_choices_context(plan, job, &choices->context);
+  if (rc != QTK_OK)
+    return rc;
+  if (!qtk_path_exists(job->path))
+    return qtk_error(QTK_EINPUT, "%s: no such file or folder (choices of a stage in %s)",
+                     job->path, plan->job->file);
+  rc = qtk_suite_read(ctx, &request, &choices->suite);
+  return rc == QTK_EJOB ? evaluate_misnamed(job) : rc;
+}
+
+int qtk_plan_evaluate(struct qtk_context *ctx, struct qtk_plan *plan,
+                      struct qtk_plan_stage *stage)
 {
   int rc = evaluate_text(plan, &stage->job->perplexity, &stage->perplexity);
-  return rc == QTK_OK ? evaluate_text(plan, &stage->job->divergence, &stage->divergence) : rc;
+  if (rc == QTK_OK)
+    rc = evaluate_text(plan, &stage->job->divergence, &stage->divergence);
+  return rc == QTK_OK ? evaluate_choices(ctx, plan, &stage->job->choices, &stage->choices) : rc;
 }
 
 /* What the format cannot hold is known before the work. */

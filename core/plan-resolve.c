@@ -83,10 +83,40 @@ static int resolve_text(struct qtk_toml *stage, const char *key, const struct qt
   return qtk_toml_set_int(table, "windows", text->windows);
 }
 
+static int resolve_subjects(struct qtk_toml *table, const char **subjects)
+{
+  struct qtk_toml *list = subjects ? qtk_toml_set_array(table, "subjects") : NULL;
+  int rc = subjects != NULL && list == NULL ? QTK_ENOMEM : QTK_OK;
+  for (; subjects != NULL && *subjects != NULL && rc == QTK_OK; subjects++)
+    rc = qtk_toml_append(list, qtk_toml_new_text(*subjects));
+  return rc;
+}
+
+static int resolve_choices(struct qtk_toml *stage, const struct qtk_job_choices *job,
+                           const struct qtk_plan_choices *choices)
+{
+  if (choices->suite == NULL)
+    return QTK_OK;
+  struct qtk_toml *table = qtk_toml_set_table(stage, "choices");
+  int rc = table ? resolve_path(table, "path", job->path) : QTK_ENOMEM;
+  if (rc == QTK_OK && job->examples != NULL)
+    rc = resolve_path(table, "examples", job->examples);
+  if (rc != QTK_OK ||
+      (rc = qtk_toml_set_text(table, "suite", choices->suite->name)) != QTK_OK ||
+      (rc = qtk_toml_set_text(table, "score", qtk_score_names()[job->score])) != QTK_OK ||
+      (rc = qtk_toml_set_int(table, "shots", choices->suite->shots)) != QTK_OK ||
+      (rc = qtk_toml_set_int(table, "limit", job->limit)) != QTK_OK ||
+      (rc = qtk_toml_set_int(table, "context", choices->context)) != QTK_OK)
+    return rc;
+  return resolve_subjects(table, job->subjects);
+}
+
 static int resolve_evaluate(const struct qtk_plan_stage *stage, struct qtk_toml *table)
 {
   int rc = resolve_text(table, "perplexity", &stage->perplexity);
-  return rc == QTK_OK ? resolve_text(table, "divergence", &stage->divergence) : rc;
+  if (rc == QTK_OK)
+    rc = resolve_text(table, "divergence", &stage->divergence);
+  return rc == QTK_OK ? resolve_choices(table, &stage->job->choices, &stage->choices) : rc;
 }
 
 static int resolve_calibrate(const struct qtk_plan_calibrate *c, struct qtk_toml *stage)
@@ -206,6 +236,15 @@ static const char *portable_digest(const char *data, const struct qtk_plan_input
   return NULL;
 }
 
+/* The digest is of the questions and the examples. */
+static int portable_choices(const struct qtk_plan_stage *stage, struct qtk_toml *table)
+{
+  if (table == NULL)
+    return QTK_OK;
+  qtk_toml_remove(table, "examples");
+  return portable_input(table, "path", "sha256", stage->choices.suite->sha256);
+}
+
 static int portable_stage(const struct qtk_plan_stage *stage, struct qtk_toml *table,
                           const struct qtk_plan_input *inputs, size_t n)
 {
@@ -220,8 +259,9 @@ static int portable_stage(const struct qtk_plan_stage *stage, struct qtk_toml *t
                       portable_digest(stage->divergence.data, inputs, n));
   if (rc != QTK_OK)
     return rc;
-  return portable_input(portable_get(table, "calibrate"), "data", "sha256",
-                        portable_digest(stage->quantize.calibrate.data, inputs, n));
+  rc = portable_input(portable_get(table, "calibrate"), "data", "sha256",
+                      portable_digest(stage->quantize.calibrate.data, inputs, n));
+  return rc == QTK_OK ? portable_choices(stage, portable_get(table, "choices")) : rc;
 }
 
 static int portable_fill(const struct qtk_plan *plan, struct qtk_toml *root, const char *digest,

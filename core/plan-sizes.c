@@ -7,6 +7,7 @@
 #include "core/bundle.h"
 #include "core/context.h"
 #include "core/error.h"
+#include "core/eval-choices.h"
 #include "core/fs.h"
 #include "core/log.h"
 #include "core/plan-stage.h"
@@ -178,6 +179,26 @@ static struct sizes_need sizes_text(const struct qtk_plan *plan, const struct qt
   return (struct sizes_need){w.all + bytes, w.block + w.tensor + bytes};
 }
 
+/* As a text of the tokens that are run at a time, beside the cache of the longest prompt; a
+ * token is taken for 3 bytes, fewer than most are. */
+static struct sizes_need sizes_choices(const struct qtk_plan *plan,
+                                       const struct qtk_plan_choices *choices)
+{
+  const struct qtk_model_info *info = qtk_model_info(plan->model);
+  uint64_t longest, all;
+  if (choices->suite == NULL || qtk_suite_measure(choices->suite, &longest, &all) != QTK_OK)
+    return (struct sizes_need){0};
+  int64_t tokens = (int64_t)(longest / 3 + 8);
+  if (choices->context > 0 && tokens > choices->context)
+    tokens = choices->context;
+  struct qtk_plan_text chunk = {
+    .wanted = 1, .context = tokens < QTK_CHOICES_CHUNK ? tokens : QTK_CHOICES_CHUNK};
+  struct sizes_need need = sizes_text(plan, &chunk);
+  uint64_t cache = 2 * sizeof(float) * (uint64_t)(tokens * info->layers * info->dims.kv_heads *
+                                                  info->dims.head_size);
+  return (struct sizes_need){need.usual + cache, need.least + cache};
+}
+
 static void sizes_more(struct sizes_need *most, struct sizes_need need)
 {
   most->usual = need.usual > most->usual ? need.usual : most->usual;
@@ -208,6 +229,7 @@ static int sizes_memory(struct qtk_context *ctx, struct qtk_plan *plan)
     sizes_more(&most, sizes_export(stage->export));
     sizes_more(&most, sizes_text(plan, &stage->perplexity));
     sizes_more(&most, sizes_divergence(plan, &stage->divergence));
+    sizes_more(&most, sizes_choices(plan, &stage->choices));
   }
   uint64_t here = qtk_rss(), most_allowed = plan->job->memory_limit;
   plan->memory = most.usual + here;

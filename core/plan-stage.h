@@ -31,7 +31,8 @@ void qtk_plan_method_end(struct qtk_plan_method *method);
 /* Each fills what it owns of `stage`; ended by qtk_plan_free, also after an error.
  * plan->layouts are those that the stage finds, and after it those that it leaves. */
 int qtk_plan_quantize(struct qtk_plan *plan, struct qtk_plan_stage *stage);
-int qtk_plan_evaluate(struct qtk_plan *plan, struct qtk_plan_stage *stage);
+int qtk_plan_evaluate(struct qtk_context *ctx, struct qtk_plan *plan,
+                      struct qtk_plan_stage *stage);
 int qtk_plan_export(struct qtk_plan *plan, struct qtk_plan_stage *stage);
 /* What the methods of a quantize stage need, once they are known; what the stage gives
  * them, once its linears are. */

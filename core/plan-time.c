@@ -164,6 +164,14 @@ static double time_calibrate(const struct qtk_plan_quantize *q)
   return c->wanted ? passes * (double)c->samples * (double)c->length : 0;
 }
 
+static double time_questions(const struct qtk_plan_choices *choices)
+{
+  uint64_t longest, all;
+  if (choices->suite == NULL || qtk_suite_measure(choices->suite, &longest, &all) != QTK_OK)
+    return 0;
+  return (double)all / TIME_TOKEN;
+}
+
 int qtk_plan_time(struct qtk_context *ctx, struct qtk_plan *plan)
 {
   double tokens = 0, seconds = 0, rate = 1;
@@ -173,6 +181,7 @@ int qtk_plan_time(struct qtk_context *ctx, struct qtk_plan *plan)
     tokens += time_tokens(&plan->stages[i].perplexity);
     tokens += 2 * time_tokens(&plan->stages[i].divergence);
     tokens += time_calibrate(&plan->stages[i].quantize);
+    tokens += time_questions(&plan->stages[i].choices);
     rc = time_quantize(ctx, &plan->stages[i].quantize, &seconds);
   }
   if (rc == QTK_OK && tokens > 0)

@@ -6,11 +6,11 @@
 #include "core/error.h"
 #include "core/plan-stage.h"
 
-static int plan_stage(struct qtk_plan *plan, struct qtk_plan_stage *stage)
+static int plan_stage(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_plan_stage *stage)
 {
   switch (stage->job->kind) {
   case QTK_JOB_EVALUATE:
-    return qtk_plan_evaluate(plan, stage);
+    return qtk_plan_evaluate(ctx, plan, stage);
   case QTK_JOB_QUANTIZE:
     return qtk_plan_quantize(plan, stage);
   case QTK_JOB_EXPORT:
@@ -56,7 +56,7 @@ static int plan_fill(struct qtk_context *ctx, struct qtk_plan *plan)
   if (rc == QTK_OK)
     rc = plan_backend(plan);
   for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++)
-    rc = plan_stage(plan, &plan->stages[i]);
+    rc = plan_stage(ctx, plan, &plan->stages[i]);
   if (rc == QTK_OK)
     rc = qtk_plan_resolve(plan);
   return rc == QTK_OK ? qtk_plan_sizes(ctx, plan) : rc;
@@ -88,6 +88,7 @@ void qtk_plan_free(struct qtk_plan *plan)
     qtk_plan_quantize_end(&plan->stages[i].quantize);
     qtk_export_plan_free(plan->stages[i].export);
     qtk_plan_method_end(&plan->stages[i].format);
+    qtk_suite_free(plan->stages[i].choices.suite);
   }
   free(plan->stages);
   free(plan->layouts);

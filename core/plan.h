@@ -10,6 +10,7 @@
 #include "core/option.h"
 #include "core/part.h"
 #include "core/registry.h"
+#include "core/suite.h"
 
 /* A plugin with its options. */
 struct qtk_plan_method {
@@ -63,10 +64,17 @@ struct qtk_plan_text {
   int64_t context, windows;
 };
 
+/* Questions that are read, and the context that prompts are fitted into. */
+struct qtk_plan_choices {
+  struct qtk_suite *suite; /* NULL: not wanted */
+  int64_t context;
+};
+
 struct qtk_plan_stage {
   const struct qtk_job_stage *job;
   struct qtk_plan_quantize quantize;
   struct qtk_plan_text perplexity, divergence;
+  struct qtk_plan_choices choices;
   struct qtk_plan_method format; /* export */
   struct qtk_export_plan *export;
 };

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/report.h"
+#include "core/report-inner.h"
 
 #define HTML_WIDTH 640.0
 #define HTML_HEIGHT 200.0
@@ -177,6 +177,23 @@ static void html_charts(struct qtk_str *out, const json_t *report)
   }
 }
 
+/* A chart a stage that asked questions. */
+static void html_choices(struct qtk_str *out, const json_t *report)
+{
+  const json_t *stages = json_object_get(report, "stages"), *stage;
+  size_t i;
+  json_array_foreach(stages, i, stage)
+  {
+    struct html_chart chart = {.title = "Right answers by subject", .bars = 1, .n = 1};
+    json_t *bars = report_choices_bars(stage);
+    snprintf(chart.curves[0].label, sizeof chart.curves[0].label, "%zu choices", i);
+    chart.curves[0].values = bars;
+    chart.curves[0].key = "accuracy";
+    html_draw(out, &chart);
+    json_decref(bars);
+  }
+}
+
 int qtk_report_html(const json_t *report, struct qtk_str *out)
 {
   struct qtk_str table = {0};
@@ -189,6 +206,7 @@ int qtk_report_html(const json_t *report, struct qtk_str *out)
   html_escape(out, table.data ? table.data : "");
   qtk_str_add(out, "</pre>\n");
   html_charts(out, report);
+  html_choices(out, report);
   qtk_str_add(out, "<h2>Job</h2>\n<pre>");
   html_escape(out, job ? job : "");
   qtk_str_add(out, "</pre>\n</body></html>\n");

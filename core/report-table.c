@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "core/report.h"
+#include "core/report-inner.h"
 
 /* What a report that was read from a file lacks counts as nothing. */
 static double table_real(const json_t *object, const char *key)
@@ -102,6 +102,7 @@ static void table_results(const json_t *stage, struct qtk_str *out)
     void (*write)(const json_t *value, struct qtk_str *out);
     int whole; /* wants the stage, not the value */
   } kinds[] = {{"perplexity", table_perplexity, 0}, {"divergence", table_divergence, 0},
+               {"choices", report_choices_line, 0},
                {"bits_per_weight", table_sizes, 1}, {"layers", table_worst, 0},
                {"trainable", table_adapt, 1},       {"files", table_export, 1}};
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -170,6 +171,8 @@ int qtk_report_table(const json_t *report, struct qtk_str *out)
   qtk_str_printf(out, "%-24s", "all");
   table_cost(report, out);
   qtk_str_add(out, "\n");
+  json_array_foreach(stages, i, stage)
+    report_choices_table(json_object_get(stage, "choices"), i, out);
   if (table_int(warnings, "count") > 0)
     qtk_str_printf(out, "\n%" PRId64 " warning%s\n", table_int(warnings, "count"),
                    table_int(warnings, "count") == 1 ? "" : "s");

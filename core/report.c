@@ -276,7 +276,7 @@ static void report_strip(json_t *value)
   {
     if (report_is_of_run(key))
       json_object_del(value, key);
-    else
+    else if (strcmp(key, "groups") != 0) /* its keys are names of the user's */
       report_strip(item);
   }
   json_array_foreach(value, i, item) report_strip(item);

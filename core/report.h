@@ -6,7 +6,7 @@
 
 #include <qtk/format.h>
 
-#include "core/eval.h"
+#include "core/eval-choices.h"
 #include "core/json.h"
 
 /* A new report with the version in it; freed with json_decref. NULL with QTK_ENOMEM. */
@@ -35,6 +35,8 @@ int qtk_report_perplexity(json_t *stage, const char *protocol, const struct qtk_
                           const struct qtk_text *text);
 int qtk_report_divergence(json_t *stage, const struct qtk_divergence *d,
                           const struct qtk_text *text);
+
+int qtk_report_choices(json_t *stage, const struct qtk_choices *choices);
 
 struct qtk_report_layer {
   const char *name;

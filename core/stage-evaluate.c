@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The evaluate stage: perplexity of the model as it is now, and its divergence from
- * the unquantized one. */
+ * The evaluate stage: perplexity of the model as it is now, its divergence from the
+ * unquantized one, and the answers that it chooses. */
 #include "core/error.h"
-#include "core/eval.h"
+#include "core/eval-choices.h"
 #include "core/stage.h"
 
 struct evaluation {
@@ -87,6 +87,17 @@ static int evaluation_divergence(struct evaluation *e, const struct qtk_plan_tex
   return rc;
 }
 
+static int evaluation_choices(struct evaluation *e, const struct qtk_plan_choices *plan)
+{
+  struct qtk_choices c = {0};
+  int rc = qtk_choices_measure(e->work->ctx, &e->student, e->work->tokenizer, plan->suite,
+                               plan->context, 0, &c);
+  if (rc == QTK_OK)
+    rc = qtk_report_choices(e->entry, &c);
+  qtk_choices_free(&c);
+  return rc;
+}
+
 int qtk_stage_evaluate(struct qtk_work *work, size_t i, json_t *entry)
 {
   const struct qtk_plan_stage *stage = &work->plan->stages[i];
@@ -96,6 +107,8 @@ int qtk_stage_evaluate(struct qtk_work *work, size_t i, json_t *entry)
     rc = evaluation_perplexity(&e, &stage->perplexity);
   if (rc == QTK_OK && stage->divergence.wanted)
     rc = evaluation_divergence(&e, &stage->divergence);
+  if (rc == QTK_OK && stage->choices.suite != NULL)
+    rc = evaluation_choices(&e, &stage->choices);
   evaluation_end(&e);
   return rc;
 }

@@ -1,7 +1,9 @@
 # Job files, which the tests also run, and the texts that they measure on.
 nobase_dist_pkgdata_DATA += \
 	%D%/export.toml \
+	%D%/multiple-choice.toml \
 	%D%/mixed-bits.toml \
 	%D%/quickstart.toml \
 	%D%/text/calibrate.txt \
-	%D%/text/evaluate.txt
+	%D%/text/evaluate.txt \
+	%D%/text/questions.jsonl

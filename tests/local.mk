@@ -36,6 +36,7 @@ UNIT_TESTS = \
 	%D%/unit/t-sample \
 	%D%/unit/t-state \
 	%D%/unit/t-str \
+	%D%/unit/t-suite \
 	%D%/unit/t-tensor \
 	%D%/unit/t-text \
 	%D%/unit/t-thread \
@@ -57,6 +58,7 @@ BLACK_TESTS = \
 	%D%/numeric/adapters-stream \
 	%D%/numeric/block-gradient \
 	%D%/numeric/calibrate \
+	%D%/numeric/choices \
 	%D%/numeric/engine \
 	%D%/numeric/generate \
 	%D%/numeric/gguf-values \
@@ -93,6 +95,8 @@ SH_TESTS = \
 	%D%/cli/1010-dry-run.sh \
 	%D%/cli/1020-examples.sh \
 	%D%/cli/1030-protocols.sh \
+	%D%/cli/1040-choices.sh \
+	%D%/cli/1041-choices-model.sh \
 	%D%/cli/3000-export.sh \
 	%D%/cli/3030-tokenizers.sh \
 	%D%/cli/4000-same-bytes.sh \
@@ -130,6 +134,7 @@ LINT_TESTS = \
 LONG_TESTS = \
 	%D%/long/large-model.sh \
 	%D%/long/perplexity.sh \
+	%D%/long/smollm2-choices.sh \
 	%D%/long/smollm2-perplexity.sh \
 	%D%/long/smollm2-quantize.sh
 
@@ -169,6 +174,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_adapters_LDADD = $(MODEL_LIBS)
 %C%_numeric_adapters_stream_LDADD = $(MODEL_LIBS)
 %C%_numeric_block_gradient_LDADD = $(MODEL_LIBS)
+%C%_numeric_choices_LDADD = $(MODEL_LIBS)
 %C%_numeric_engine_LDADD = $(MODEL_LIBS)
 %C%_numeric_generate_LDADD = $(MODEL_LIBS)
 %C%_numeric_logits_LDADD = $(MODEL_LIBS)

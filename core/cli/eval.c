@@ -8,7 +8,8 @@
 
 struct eval {
   const char *protocol, *source, *backend, *report, *log;
-  int64_t context, windows, threads;
+  const char *choices, *suite, *examples, *score;
+  int64_t context, windows, threads, shots, limit;
   int quiet;
 };
 
@@ -44,27 +45,48 @@ static int eval_text(const struct eval *e, const char *key, const char *data,
   return rc == QTK_OK ? qtk_toml_set_int(table, "windows", e->windows) : rc;
 }
 
+static int eval_choices(const struct eval *e, struct qtk_toml *stage)
+{
+  struct qtk_toml *table = qtk_toml_set_table(stage, "choices");
+  int rc = table ? qtk_toml_set_text(table, "path", e->choices) : QTK_ENOMEM;
+  if (rc == QTK_OK && e->suite != NULL)
+    rc = qtk_toml_set_text(table, "suite", e->suite);
+  if (rc == QTK_OK && e->examples != NULL)
+    rc = qtk_toml_set_text(table, "examples", e->examples);
+  if (rc == QTK_OK && e->score != NULL)
+    rc = qtk_toml_set_text(table, "score", e->score);
+  if (rc == QTK_OK && e->shots >= 0)
+    rc = qtk_toml_set_int(table, "shots", e->shots);
+  if (rc == QTK_OK)
+    rc = qtk_toml_set_int(table, "context", e->context);
+  return rc == QTK_OK ? qtk_toml_set_int(table, "limit", e->limit) : rc;
+}
+
 static int eval_stage(const struct eval *e, const char *data, struct qtk_toml *root)
 {
   struct qtk_toml *list = qtk_toml_set_array(root, "stage"), *stage = qtk_toml_new_table();
   int rc = list && stage ? qtk_toml_set_text(stage, "run", "evaluate") : QTK_ENOMEM;
-  if (rc == QTK_OK)
+  if (rc == QTK_OK && data != NULL)
     rc = eval_text(e, "perplexity", data, stage);
-  if (rc == QTK_OK && e->source != NULL)
+  if (rc == QTK_OK && data != NULL && e->source != NULL)
     rc = eval_text(e, "divergence", data, stage);
+  if (rc == QTK_OK && e->choices != NULL)
+    rc = eval_choices(e, stage);
   if (rc == QTK_OK)
     return qtk_toml_append(list, stage);
   qtk_toml_free(stage);
   return rc;
 }
 
-static int eval_job(const struct eval *e, char **words, struct qtk_job **job)
+/* `data` NULL: no text. */
+static int eval_job(const struct eval *e, const char *model, const char *data,
+                    struct qtk_job **job)
 {
   struct qtk_str text = {0};
   struct qtk_toml *root = qtk_toml_new_table();
-  int rc = root ? eval_model(e, words[0], root) : QTK_ENOMEM;
+  int rc = root ? eval_model(e, model, root) : QTK_ENOMEM;
   if (rc == QTK_OK)
-    rc = eval_stage(e, words[1], root);
+    rc = eval_stage(e, data, root);
   if (rc == QTK_OK)
     rc = qtk_toml_write(root, &text);
   if (rc == QTK_OK)
@@ -97,13 +119,19 @@ static int eval_run(const struct qtk_job *job)
 
 int cli_eval(int argc, char **argv)
 {
-  struct eval e = {.protocol = "paper", .backend = "auto", .log = "text"};
+  struct eval e = {.protocol = "paper", .backend = "auto", .log = "text", .shots = -1};
   struct qtk_job *job;
   const struct cli_option options[] = {
     {"protocol", CLI_TEXT, &e.protocol, "NAME", "paper (default), llama.cpp, ptb, ptb-new, c4, c4-new"},
-    {"context", CLI_INT, &e.context, "N", "tokens of a window; the protocol's if not given"},
+    {"context", CLI_INT, &e.context, "N", "tokens of a window (default: the protocol's) or a prompt"},
     {"windows", CLI_INT, &e.windows, "N", "how many windows; all if not given"},
     {"source", CLI_TEXT, &e.source, "MODEL", "the unquantized model: measure the divergence too"},
+    {"choices", CLI_TEXT, &e.choices, "PATH", "ask the multiple-choice questions there"},
+    {"suite", CLI_TEXT, &e.suite, "NAME", "what they are, qtk-job(5); plain if not given"},
+    {"examples", CLI_TEXT, &e.examples, "FILE", "solved examples, where the suite has none"},
+    {"score", CLI_TEXT, &e.score, "HOW", "letter (default), text or text_normalized"},
+    {"shots", CLI_INT, &e.shots, "N", "solved examples before a question; the suite's number"},
+    {"limit", CLI_INT, &e.limit, "N", "the first N questions of each subject; all if not given"},
     {"backend", CLI_TEXT, &e.backend, "NAME", "what computes; the best that works if not given"},
     {"threads", CLI_INT, &e.threads, "N", "0: all cores; does not change results"},
     {"report", CLI_TEXT, &e.report, "FILE", "write the report there, qtk-report(5)"},
@@ -111,11 +139,16 @@ int cli_eval(int argc, char **argv)
     {"quiet", CLI_FLAG, &e.quiet, NULL, "no progress and no warnings"},
     {0}};
   const struct cli_usage usage = {
-    "eval", "MODEL TEXT", 2, 2, options,
-    "Measures the perplexity of a model, a file, folder or bundle, on a text file."};
+    "eval", "MODEL [TEXT]", 1, 2, options,
+    "Measures a model, a file, folder or bundle: its perplexity on a text file, or the\n"
+    "answers that it chooses."};
   int rc = cli_parse(&usage, &argc, argv);
+  if (rc == QTK_OK && argc < 2 && e.source != NULL)
+    rc = qtk_error(QTK_EUSAGE, "qtk eval: --source wants a text to measure the divergence on");
+  if (rc == QTK_OK && argc < 2 && e.choices == NULL)
+    rc = qtk_error(QTK_EUSAGE, "qtk eval: a text or --choices PATH is wanted: see qtk eval --help");
   if (rc != QTK_OK || (rc = cli_log_open(e.log, e.quiet, 0)) != QTK_OK ||
-      (rc = eval_job(&e, argv, &job)) != QTK_OK)
+      (rc = eval_job(&e, argv[0], argc > 1 ? argv[1] : NULL, &job)) != QTK_OK)
     return rc;
   rc = eval_run(job);
   qtk_job_free(job);
