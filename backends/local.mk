@@ -34,6 +34,7 @@ noinst_LTLIBRARIES += %D%/libcpu-generic.la
 SIMD_BODIES = \
 	%D%/cpu/kernels/simd/exp.h \
 	%D%/cpu/kernels/simd/gemm.h \
+	%D%/cpu/kernels/simd/one.h \
 	%D%/cpu/kernels/simd/rows.h \
 	%D%/cpu/kernels/simd/softmax.h \
 	%D%/cpu/kernels/simd/weights.h
@@ -45,6 +46,7 @@ CPU_KERNELS += %D%/libcpu-avx2.la
 noinst_LTLIBRARIES += %D%/libcpu-avx2.la
 %C%_libcpu_avx2_la_CFLAGS = $(CPU_CFLAGS) $(AVX2_CFLAGS)
 %C%_libcpu_avx2_la_SOURCES = \
+	%D%/cpu/kernels/avx2/codes.h \
 	%D%/cpu/kernels/avx2/gemm.c \
 	%D%/cpu/kernels/avx2/levels.h \
 	%D%/cpu/kernels/avx2/pack.c \
@@ -60,6 +62,7 @@ CPU_KERNELS += %D%/libcpu-avx512.la
 noinst_LTLIBRARIES += %D%/libcpu-avx512.la
 %C%_libcpu_avx512_la_CFLAGS = $(CPU_CFLAGS) $(AVX512_CFLAGS)
 %C%_libcpu_avx512_la_SOURCES = \
+	%D%/cpu/kernels/avx512/codes.h \
 	%D%/cpu/kernels/avx512/gemm.c \
 	%D%/cpu/kernels/avx512/levels.h \
 	%D%/cpu/kernels/avx512/pack.c \

@@ -299,6 +299,8 @@ static void dot_plain(const struct cpu_weights *w, int64_t row, int64_t rows, in
   }
 }
 
+#include "one.h"
+
 void K(dot_rows)(const struct cpu_weights *w, int64_t row, int64_t rows, int64_t tokens,
                  const float *x, int64_t ldx, float *work, float *y, int64_t ldy)
 {
@@ -308,6 +310,10 @@ void K(dot_rows)(const struct cpu_weights *w, int64_t row, int64_t rows, int64_t
   }
   for (int64_t t = 0; t < tokens;) {
     int64_t left = tokens - t;
+    if (left == 1 && w->t->layout.encoding == QTK_AFFINE) {
+      one_rows(w, row, rows, x + t * ldx, work, y + t * ldy);
+      return;
+    }
     int log = left >= 8 ? 3 : left >= 4 ? 2 : left >= 2 ? 1 : 0;
     dot_rows_by_bits[w->t->layout.bits][log](w, row, rows, x + t * ldx, ldx, work, y + t * ldy,
                                              ldy);
