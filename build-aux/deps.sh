@@ -3,7 +3,7 @@
 build_packages="autoconf automake libtool pkg-config make gcc g++ perl
   libtomlplusplus-dev libopenblas-dev libjansson-dev libsodium-dev
   libarchive-dev libpcre2-dev libutf8proc-dev libsentencepiece-dev"
-test_packages="libcmocka-dev universal-ctags jq"
+test_packages="libcmocka-dev universal-ctags jq python3"
 
 missing_packages ()
 {

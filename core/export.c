@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/export.h"
+#include "core/tokenizer.h"
 
 /* ---- names and shapes ---------------------------------------------------------------- */
 
@@ -157,7 +158,21 @@ static int export_ask(struct qtk_export_plan *e, const struct qtk_qlayout *const
 static const char *export_text(const struct qtk_export *contents, const char *name)
 {
   const struct qtk_export_plan *e = contents->owner;
+  if (strcmp(name, "pretokenizer") == 0)
+    return e->pretokenizer;
   return qtk_model_text(e->model, name);
+}
+
+/* Text that needs no data file and no format. Where it cannot be made, the file's own goes on:
+ * who only passes it on may. */
+static int export_tokenizer(struct qtk_export_plan *e, const char **json)
+{
+  *json = qtk_model_tokenizer(e->model);
+  if (*json == NULL || qtk_tokenizer_open(*json, &e->tokenizer) != QTK_OK)
+    return QTK_OK;
+  int rc = qtk_tokenizer_name(*json, &e->pretokenizer);
+  *json = qtk_tokenizer_json(e->tokenizer);
+  return rc;
 }
 
 static int export_fill(struct qtk_export_plan *e, const struct qtk_qlayout *const *layouts)
@@ -168,9 +183,12 @@ static int export_fill(struct qtk_export_plan *e, const struct qtk_qlayout *cons
     rc = qtk_arch_config(arch, e->ops->schema, &e->config);
   for (int to = 0; to < e->contents.n_tensors && rc == QTK_OK; to++)
     rc = export_ask(e, layouts, to);
+  const char *tokenizer = NULL;
+  if (rc == QTK_OK)
+    rc = export_tokenizer(e, &tokenizer);
   e->contents = (struct qtk_export){
     .family = qtk_arch_family(arch), .config = e->config,
-    .tokenizer = qtk_model_tokenizer(e->model), .n_tensors = e->contents.n_tensors,
+    .tokenizer = tokenizer, .n_tensors = e->contents.n_tensors,
     .tensors = e->tensors, .name = e->name, .text = export_text, .owner = e};
   if (rc == QTK_OK && e->ops->measure != NULL)
     rc = e->ops->measure(e->options, &e->contents, &e->bytes);
@@ -207,6 +225,8 @@ void qtk_export_plan_free(struct qtk_export_plan *e)
   free(e->tensors);
   free(e->config);
   free(e->name);
+  free(e->pretokenizer);
+  qtk_tokenizer_close(e->tokenizer);
   free(e);
 }
 

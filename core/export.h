@@ -22,7 +22,8 @@ struct qtk_export_plan {
   int n_parts;
   int *first; /* [contents.n_tensors + 1] part of each tensor of the files */
   struct qtk_export_tensor *tensors;
-  char *config, *name;
+  char *config, *name, *pretokenizer;
+  struct qtk_tokenizer *tokenizer; /* NULL: none, or one that is not understood */
   struct qtk_export contents;
   uint64_t bytes; /* that the files will have; 0: the format does not say */
   int rounded;    /* tensors */

@@ -177,6 +177,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/tokenizer/charsmap.c %D%/tokenizer/charsmap.h \
 	%D%/tokenizer/decode.c %D%/tokenizer/decode.h \
 	%D%/tokenizer/expression.c %D%/tokenizer/expression.h \
+	%D%/tokenizer/name.c \
 	%D%/tokenizer/named.c %D%/tokenizer/named.h \
 	%D%/tokenizer/node.c %D%/tokenizer/node.h \
 	%D%/tokenizer/normalize.c %D%/tokenizer/normalize.h \

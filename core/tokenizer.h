@@ -19,6 +19,10 @@ QTK_PUBLIC void qtk_tokenizer_close(struct qtk_tokenizer *t);
  * the same bytes for the same tokenizer. Lives as long as t. */
 QTK_PUBLIC const char *qtk_tokenizer_json(const struct qtk_tokenizer *t);
 
+/* The name that the data files have for the pre-tokenizer of a tokenizer.json, freed with
+ * free; NULL if none says the same. Byte-level ones only. */
+QTK_PUBLIC int qtk_tokenizer_name(const char *json, char **name);
+
 struct qtk_ids {
   int32_t *ids;
   size_t n, room;

@@ -1,6 +1,7 @@
 # Job files, which the tests also run, and the texts that they measure on.
 nobase_dist_pkgdata_DATA += \
 	%D%/export.toml \
+	%D%/gguf.toml \
 	%D%/multiple-choice.toml \
 	%D%/mixed-bits.toml \
 	%D%/quickstart.toml \

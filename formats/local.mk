@@ -33,11 +33,15 @@ if BUILD_FORMAT_GGUF
 qtkplugin_LTLIBRARIES += %D%/qtk-format-gguf.la
 %C%_qtk_format_gguf_la_SOURCES = \
 	%D%/gguf/blocks.c \
+	%D%/gguf/bytes.c \
+	%D%/gguf/choose.c \
 	%D%/gguf/config.c \
 	%D%/gguf/cursor.c \
+	%D%/gguf/encode.c \
 	%D%/gguf/gguf.c \
 	%D%/gguf/gguf.h \
 	%D%/gguf/half.h \
+	%D%/gguf/image.c \
 	%D%/gguf/kblocks.c \
 	%D%/gguf/meta.c \
 	%D%/gguf/model.c \
@@ -46,9 +50,13 @@ qtkplugin_LTLIBRARIES += %D%/qtk-format-gguf.la
 	%D%/gguf/tensors.c \
 	%D%/gguf/text.c \
 	%D%/gguf/tokenizer.c \
-	%D%/gguf/types.c
+	%D%/gguf/types.c \
+	%D%/gguf/vocabulary.c \
+	%D%/gguf/write.c \
+	%D%/gguf/write.h
+%C%_qtk_format_gguf_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
 %C%_qtk_format_gguf_la_CFLAGS = $(AM_CFLAGS) $(VECTOR_CFLAGS)
-%C%_qtk_format_gguf_la_LIBADD = $(PLUGIN_LIBS)
+%C%_qtk_format_gguf_la_LIBADD = $(PLUGIN_LIBS) $(JANSSON_LIBS)
 %C%_qtk_format_gguf_la_LDFLAGS = $(PLUGIN_LINK)
 endif
 

@@ -12,7 +12,6 @@
 #include "core/toml.h"
 #include "core/vec.h"
 
-#define NAMED_FILE "data/pretokenizers.toml"
 #define NAMED_DEPTH 16
 
 /* ---- the data file ------------------------------------------------------------------ */
@@ -64,7 +63,7 @@ static int named_unknown(struct named_search *search)
     return rc;
   const char *nearest = qtk_nearest(search->name, search->known.data);
   return qtk_error(QTK_EINPUT,
-                   "tokenizer: pre-tokenizer \"%s\" is not in " NAMED_FILE
+                   "tokenizer: pre-tokenizer \"%s\" is not in " QTK_NAMED_FILE
                    " of the architecture folders%s%s%s",
                    search->name, nearest ? "; did you mean \"" : "", nearest ? nearest : "",
                    nearest ? "\"?" : "");
@@ -121,7 +120,7 @@ static int named_make(const char *name, json_t *tokenizer, json_t **out)
   int rc = qtk_arch_folders(&folders);
   for (size_t i = 0; rc == QTK_OK && folders[i] != NULL; i++) {
     struct qtk_toml *root = NULL;
-    char *path = qtk_path_join(folders[i], NAMED_FILE);
+    char *path = qtk_path_join(folders[i], QTK_NAMED_FILE);
     if (path == NULL)
       rc = QTK_ENOMEM;
     else if (qtk_path_exists(path) && (rc = qtk_toml_read(path, &root)) == QTK_OK)

@@ -37,7 +37,7 @@ struct qtk_pretokenizer_step {
 /* ---- reading ---------------------------------------------------------------------- */
 
 /* Words with a space before them, runs of digits, of other signs, of spaces. */
-static const char pretokenizer_words[] =
+const char qtk_pretokenizer_words[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 void qtk_pretokenizer_free(struct qtk_pretokenizer *p)
@@ -130,7 +130,7 @@ static int pretokenizer_byte_level(const struct qtk_node *node, struct qtk_preto
   if (rc == QTK_OK && prefix)
     rc = pretokenizer_space(p, " ", SPACE_ALWAYS);
   if (rc == QTK_OK && cut)
-    rc = pretokenizer_cut(p, pretokenizer_words, 0, SPLIT_ISOLATED, 0);
+    rc = pretokenizer_cut(p, qtk_pretokenizer_words, 0, SPLIT_ISOLATED, 0);
   p->bytes = 1;
   return rc;
 }

@@ -6,6 +6,9 @@
 #include "core/tokenizer/expression.h"
 #include "core/tokenizer/node.h"
 
+/* What ByteLevel cuts with, if it does. */
+extern const char qtk_pretokenizer_words[];
+
 struct qtk_pretokenizer {
   struct qtk_pretokenizer_step *steps;
   size_t n, room;

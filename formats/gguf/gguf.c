@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The format of single-file models: GGUF, read only. */
-#include "gguf.h"
+ * The format of single-file models: GGUF. */
+#include "write.h"
 
 #include <string.h>
 
@@ -165,7 +165,14 @@ static const struct qtk_format_ops gguf_ops = {
     .config = gguf_config,
     .tokenizer = gguf_tokenizer,
     .text = gguf_text,
+    .accepts = gguf_accepts,
+    .create = gguf_create,
+    .write = gguf_write,
+    .finish = gguf_finish,
+    .abort = gguf_abort,
+    .measure = gguf_measure,
 };
 
 QTK_PLUGIN(.threads = QTK_THREADS_ANY, .name = "gguf", .version = QTK_VERSION,
-           .summary = "single-file models in GGUF, versions 2 and 3", .format = &gguf_ops);
+           .summary = "single-file models in GGUF, versions 2 and 3", .options = gguf_options,
+           .options_size = sizeof(struct gguf_options), .format = &gguf_ops);

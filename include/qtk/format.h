@@ -59,11 +59,12 @@ static inline int qtk_export_is_quantized(const struct qtk_export_tensor *t)
 struct qtk_export {
   const char *family;          /* of the architecture file */
   const char *config;          /* JSON in the names of the format's schema */
-  const char *tokenizer;       /* JSON, or NULL */
+  const char *tokenizer;       /* JSON with no named parts, or NULL */
   int n_tensors;
   const struct qtk_export_tensor *tensors;
   const char *name;            /* of the job */
-  /* A text that belongs to the model, named as for qtk_format_ops.text, or NULL. */
+  /* A text that belongs to the model, named as for qtk_format_ops.text, or NULL; also
+   * "pretokenizer": its name in the data files, if it has one. */
   const char *(*text)(const struct qtk_export *model, const char *name);
   const void *owner;           /* for text */
 };
