@@ -89,6 +89,13 @@ misfit 's/^ffn = "mlp_width"//' \
   "blocks.0.mlp.in.weight is [96, 32], but misfit.toml wants [256, 32]"
 expect_text "of another shape: 6" err
 
+# The shipped ones leave nothing of these files over.
+for file in "$QTK_SRCDIR"/tests/data/families/gguf/*.gguf; do
+  family=$(qtk inspect "$file" | sed -n '1s/.*family //p')
+  expect_status 0 qtk inspect --arch "$shipped/$family.toml" "$file"
+  expect_text "and nothing else" out
+done
+
 # A description of something else.
 expect_status 3 qtk inspect --arch "$shipped/llama.toml" "$model"
 expect_text "llama.toml does not match its [schema.hf]: $model: model_type is 'small'" err

@@ -60,11 +60,13 @@ static void logits_continue(struct test_model *m, const char *name, const json_t
   free(found);
 }
 
-static void logits_folder(struct qtk_context *ctx, const char *name, const char *folder)
+/* The model in `file` against what was recorded in `folder`. */
+static void logits_file(struct qtk_context *ctx, const char *name, const char *file,
+                        const char *folder)
 {
   char path[4200];
   json_error_t error;
-  struct test_model m = test_open(ctx, folder, NULL, 0);
+  struct test_model m = test_open(ctx, file, NULL, 0);
 
   snprintf(path, sizeof path, "%s/reference.json", folder);
   json_t *reference = json_load_file(path, 0, &error);
@@ -78,29 +80,35 @@ static void logits_folder(struct qtk_context *ctx, const char *name, const char 
   test_close(&m);
 }
 
+static void logits_folder(struct qtk_context *ctx, const char *name, const char *folder)
+{
+  logits_file(ctx, name, folder, folder);
+}
+
 /* In three sizes: nano and random ones are here. */
 static const char *const logits_models[] = {"llama",   "mistral", "qwen2", "gpt2",
                                             "gpt_neo", "gptj",    "opt",   "opt_postln"};
-static const char *const logits_random[] = {"nano/qwen3",
-                                            "nano/gpt_neox",
-                                            "families/llama-bands",
-                                            "families/llama-linear",
-                                            "families/llama-head-size",
-                                            "families/llama-tied",
-                                            "families/mistral-full",
-                                            "families/mistral-bands",
-                                            "families/qwen2-window",
-                                            "families/qwen2-linear",
-                                            "families/qwen3-window",
-                                            "families/qwen3-linear",
-                                            "families/gpt_neox-sequential",
-                                            "families/gpt_neox-plain",
-                                            "families/gpt2-scales",
-                                            "families/gpt2-untied",
-                                            "families/opt-no-final-norm",
-                                            "families/opt-after",
-                                            "families/gpt_neo-global",
-                                            "families/gptj-full"};
+static const char *const logits_random[] = {
+    "nano/qwen3", "nano/gpt_neox", "families/llama-head-size",
+    "families/llama-tied", "families/mistral-bands", "families/qwen2-window",
+    "families/qwen3-window", "families/gpt_neox-sequential", "families/gpt_neox-plain",
+    "families/gpt2-scales", "families/gpt2-untied", "families/opt-no-final-norm",
+    "families/opt-after", "families/gpt_neo-global", "families/gptj-full"};
+
+/* The same weights in files that the gguf package wrote, in its names. */
+static const char *const logits_gguf[] = {"llama-linear", "llama-bands",  "mistral-full",
+                                          "qwen2-linear", "qwen3-linear", "gpt2-plain",
+                                          "gpt_neox-gelu", "gptj-part"};
+
+static void logits_of_gguf(struct qtk_context *ctx, const char *model)
+{
+  char name[64], file[80];
+
+  snprintf(name, sizeof name, "families/%s", model);
+  snprintf(file, sizeof file, "families/gguf/%s.gguf", model);
+  logits_folder(ctx, name, test_data(name));
+  logits_file(ctx, file, test_data(file), test_data(name));
+}
 
 static void logits_trained(struct qtk_context *ctx, const char *model)
 {
@@ -125,6 +133,8 @@ int main(void)
     logits_trained(ctx, logits_models[i]);
   for (size_t i = 0; i < sizeof logits_random / sizeof logits_random[0]; i++)
     logits_folder(ctx, logits_random[i], test_data(logits_random[i]));
+  for (size_t i = 0; i < sizeof logits_gguf / sizeof logits_gguf[0]; i++)
+    logits_of_gguf(ctx, logits_gguf[i]);
   test_context_close(ctx);
   return tap_end();
 }

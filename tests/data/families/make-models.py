@@ -82,6 +82,9 @@ MODELS = {
     "gpt_neo-global": dict(NEO, attention_types=[[["global"], 1], [["local", "global"], 1]],
                            window_size=16, intermediate_size=80, activation_function="gelu"),
     "gptj-full": dict(GPTJ, rotary_dim=8, n_inner=80, activation_function="relu"),
+    "gpt2-plain": dict(GPT2, n_layer=2),
+    "gpt_neox-gelu": dict(NEOX),
+    "gptj-part": dict(GPTJ, rotary_dim=4),
 }
 
 
