@@ -72,6 +72,8 @@ static inline int calibrate_tokens(const struct qtk_calibrator *c)
 
 int qtk_stream_open(struct qtk_calibrator *c, struct qtk_model *model, struct calibrate_stream *s);
 void qtk_stream_close(struct calibrate_stream *s);
+/* What a stream of that calibration takes, without its weights. */
+int qtk_stream_memory(const struct qtk_calibrator *c, uint64_t *memory, uint64_t *disk);
 /* Puts the embedding of batch i into the stream. */
 int qtk_stream_embed(struct qtk_calibrator *c, struct calibrate_stream *s, int64_t i,
                      const int32_t *ids);

@@ -126,6 +126,23 @@ void qtk_calibrator_close(struct qtk_calibrator *c)
   free(c);
 }
 
+int qtk_calibrator_memory(const struct qtk_arch *arch, const struct qtk_calibrator_options *options,
+                          uint64_t *memory, uint64_t *disk)
+{
+  struct qtk_calibrator c = {
+      .options = *options, .description = arch, .arch = qtk_arch_model(arch)};
+  const struct qtk_dims *d = &c.arch->dims;
+  uint64_t widest = (uint64_t)(d->ffn > d->hidden ? d->ffn : d->hidden);
+  calibrate_batches(&c);
+  int rc = qtk_stream_memory(&c, memory, disk);
+  if (rc != QTK_OK || !options->cross)
+    return rc;
+  /* Both models, and one input of each at a time. */
+  *memory = 2 * *memory + 2 * 4 * widest * (uint64_t)(c.batch * options->length);
+  *disk *= 2;
+  return QTK_OK;
+}
+
 /* ---- blocks ------------------------------------------------------------------------------ */
 
 /* Every batch as far as `want`, and the source's beside it as far as `source_want`. */

@@ -15,6 +15,7 @@
 #include "core/engine.h"
 #include "core/text.h"
 
+struct qtk_arch;
 struct qtk_calibrator;
 
 struct qtk_calibrator_options {
@@ -32,6 +33,11 @@ QTK_PUBLIC int qtk_calibrator_open(struct qtk_context *ctx, struct qtk_model *mo
                                    const struct qtk_calibrator_options *options,
                                    struct qtk_calibrator **c);
 QTK_PUBLIC void qtk_calibrator_close(struct qtk_calibrator *c); /* NULL is fine */
+
+/* Bytes of hidden states and activations for such a model; on the disk if they spill. */
+QTK_PUBLIC int qtk_calibrator_memory(const struct qtk_arch *arch,
+                                     const struct qtk_calibrator_options *options,
+                                     uint64_t *memory, uint64_t *disk);
 
 /* Runs the windows through the blocks up to `layer`, as they are now, and enters it; only
  * forward. `changing` says which of its linears, bits of enum qtk_role, are to be replaced. */

@@ -168,6 +168,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/tensor.c %D%/tensor.h \
 	%D%/text.c %D%/text.h \
 	%D%/text-crops.c %D%/text-crops.h \
+	%D%/text-overlap.c \
 	%D%/text-rows.c %D%/text-rows.h \
 	%D%/thread.c %D%/thread.h \
 	%D%/tokenizer.c %D%/tokenizer.h \

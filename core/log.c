@@ -205,7 +205,7 @@ static void log_duration(struct qtk_str *line, double seconds)
 static void log_progress_text(struct qtk_str *line, const struct qtk_progress *p, double elapsed,
                               int ended)
 {
-  double rate = elapsed > 0 ? (double)p->done / elapsed : 0;
+  double rate = elapsed > 0 ? (double)(p->done - p->skipped) / elapsed : 0;
 
   qtk_str_printf(line, "%s  %llu", p->label, (unsigned long long)p->done);
   if (p->total > 0)
@@ -227,7 +227,7 @@ static void log_progress_json(struct qtk_str *line, const struct qtk_progress *p
                               int ended)
 {
   char rate[QTK_REAL_SIZE], remaining[QTK_REAL_SIZE], seconds[QTK_REAL_SIZE];
-  double per_second = elapsed > 0 ? (double)p->done / elapsed : 0;
+  double per_second = elapsed > 0 ? (double)(p->done - p->skipped) / elapsed : 0;
   double left = p->total > p->done ? (double)(p->total - p->done) : 0;
 
   qtk_str_real(per_second, rate);
@@ -293,6 +293,12 @@ void qtk_progress_step(struct qtk_progress *p, uint64_t done)
   pthread_mutex_lock(&log_lock);
   log_progress(p, 0);
   pthread_mutex_unlock(&log_lock);
+}
+
+void qtk_progress_skip(struct qtk_progress *p, uint64_t done)
+{
+  p->done = p->skipped = done;
+  p->started = qtk_seconds();
 }
 
 void qtk_progress_end(struct qtk_progress *p)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Lays out the statistics that the quantizers of a stage need. */
+#include "core/arch.h"
+#include "core/block.h"
+#include "core/calibrate.h"
 #include "core/error.h"
 #include "core/eval.h"
 #include "core/fs.h"
@@ -71,4 +74,90 @@ int qtk_plan_calibrate(struct qtk_plan *plan, struct qtk_plan_stage *stage)
     return qtk_error(QTK_EINPUT, "%s: no such file (data of a stage in %s)", c->data,
                      plan->job->file);
   return QTK_OK;
+}
+
+/* ---- memory --------------------------------------------------------------------------- */
+
+#define CALIBRATE_KEEP (UINT64_C(256) << 20)  /* inside a block, where there is room */
+#define CALIBRATE_HIDDEN (UINT64_C(1) << 30)  /* more hidden states go to a file */
+
+/* What rounding one linear takes; a guess if its plugin does not say. */
+static uint64_t calibrate_rounding(const struct qtk_plan_linear *l)
+{
+  const struct qtk_quantizer_ops *ops = &l->method->loaded->ops.quantizer;
+  uint64_t rows = (uint64_t)l->linear.rows, cols = (uint64_t)l->linear.cols;
+  uint64_t own = ops->memory != NULL ? ops->memory(l->method->options->values, &l->linear)
+                                     : 4 * (3 * cols * cols + rows * cols);
+  return l->method->watches ? 2 * 4 * rows * cols + own : 0;
+}
+
+/* Sums and rounding of the linears of a group with that order (-1: any). */
+static uint64_t calibrate_round(const struct qtk_plan *plan, const struct qtk_plan_quantize *q,
+                                const struct qtk_plan_group *g, int order)
+{
+  const struct qtk_arch *arch = qtk_model_arch(plan->model);
+  uint64_t sums = 0, rounding = 0;
+  unsigned seen = 0;
+  for (size_t i = g->first; i < g->first + g->n; i++) {
+    const struct qtk_plan_linear *l = &q->linears[i];
+    enum qtk_role role = qtk_arch_tensor(arch, l->tensor)->role;
+    uint64_t cols = (uint64_t)l->linear.cols, own = calibrate_rounding(l);
+    if (!l->method->watches || (order >= 0 && l->order != order))
+      continue;
+    unsigned bit = BLOCK_BIT(qtk_block_input(qtk_arch_model(arch), role));
+    sums += seen & bit ? 0 : (q->calibrate.cross ? 8 : 4) * cols * cols;
+    seen |= bit;
+    rounding = own > rounding ? own : rounding;
+  }
+  return sums + rounding;
+}
+
+static uint64_t calibrate_group(const struct qtk_plan *plan, const struct qtk_plan_quantize *q,
+                                const struct qtk_plan_group *g)
+{
+  uint64_t most = 0;
+  if (!q->calibrate.sequential)
+    return g->bytes + calibrate_round(plan, q, g, -1);
+  for (size_t i = g->first; i < g->first + g->n; i++) {
+    uint64_t bytes = calibrate_round(plan, q, g, q->linears[i].order);
+    most = bytes > most ? bytes : most;
+  }
+  return g->bytes + most;
+}
+
+static int calibrate_bytes(const struct qtk_plan *plan, struct qtk_plan_quantize *q,
+                           uint64_t weights, uint64_t keep, int spill)
+{
+  struct qtk_plan_calibrate *c = &q->calibrate;
+  struct qtk_calibrator_options options = {.samples = c->samples, .length = c->length,
+                                           .cross = c->cross, .keep = keep,
+                                           .spill = spill ? "" : NULL};
+  uint64_t most = 0;
+  int rc = qtk_calibrator_memory(qtk_model_arch(plan->model), &options, &c->memory, &c->disk);
+  for (size_t g = 0; g < q->n_groups; g++) {
+    uint64_t bytes = calibrate_group(plan, q, &q->groups[g]);
+    most = bytes > most ? bytes : most;
+  }
+  c->memory += most + weights * (c->cross ? 2 : 1);
+  c->keep = keep;
+  c->spill = spill;
+  return rc;
+}
+
+int qtk_plan_calibrate_fit(const struct qtk_plan *plan, struct qtk_plan_quantize *q,
+                           uint64_t weights, uint64_t room)
+{
+  static const struct {
+    uint64_t keep;
+    int spill;
+  } ways[] = {{CALIBRATE_KEEP, 0}, {0, 0}, {CALIBRATE_KEEP, 1}, {0, 1}};
+  uint64_t hidden = 4 * (uint64_t)(q->calibrate.samples * q->calibrate.length) *
+                    (uint64_t)qtk_model_info(plan->model)->dims.hidden;
+  int rc = QTK_OK;
+  for (size_t i = hidden > CALIBRATE_HIDDEN ? 2 : 0; i < 4 && rc == QTK_OK; i++) {
+    rc = calibrate_bytes(plan, q, weights, ways[i].keep, ways[i].spill);
+    if (q->calibrate.memory <= room)
+      break;
+  }
+  return rc;
 }

@@ -91,7 +91,7 @@ static uint64_t sizes_state(const struct qtk_plan *plan)
   uint64_t bytes = 0;
   for (size_t s = 0; s < plan->n_stages; s++) {
     const struct qtk_plan_quantize *q = &plan->stages[s].quantize;
-    bytes += 4096;
+    bytes += 4096 + q->calibrate.disk;
     for (size_t g = 0; g < q->n_groups; g++)
       bytes += q->groups[g].bytes + 4096;
   }
@@ -219,22 +219,41 @@ static struct sizes_need sizes_divergence(const struct qtk_plan *plan,
   return (struct sizes_need){2 * need.usual, 2 * need.least};
 }
 
+/* Statistics are made in the way that fits; `room` is what a limit leaves. */
+static int sizes_calibrate(struct qtk_plan *plan, struct qtk_plan_quantize *q, uint64_t room,
+                           struct sizes_need *need)
+{
+  *need = (struct sizes_need){0};
+  if (!q->calibrate.wanted)
+    return QTK_OK;
+  struct sizes_weights w = sizes_weights(plan);
+  int rc = qtk_plan_calibrate_fit(plan, q, w.block, room);
+  uint64_t outside = q->calibrate.memory - w.block + w.tensor; /* while tokens are looked up */
+  need->usual = outside > q->calibrate.memory ? outside : q->calibrate.memory;
+  need->least = q->calibrate.memory;
+  return rc;
+}
+
 static int sizes_memory(struct qtk_context *ctx, struct qtk_plan *plan)
 {
-  struct sizes_need most = sizes_files(plan);
+  struct sizes_need most = sizes_files(plan), need;
+  uint64_t here = qtk_rss(), most_allowed = plan->job->memory_limit;
+  uint64_t room = most_allowed > here ? most_allowed - here : 0;
   char want[QTK_SIZE_TEXT], limit[QTK_SIZE_TEXT];
-  for (size_t s = 0; s < plan->n_stages; s++) {
-    const struct qtk_plan_stage *stage = &plan->stages[s];
+  int rc = QTK_OK;
+  for (size_t s = 0; s < plan->n_stages && rc == QTK_OK; s++) {
+    struct qtk_plan_stage *stage = &plan->stages[s];
+    rc = sizes_calibrate(plan, &stage->quantize, most_allowed == 0 ? UINT64_MAX : room, &need);
+    sizes_more(&most, need);
     sizes_more(&most, sizes_quantize(plan, qtk_workers_count(ctx->workers), &stage->quantize));
     sizes_more(&most, sizes_export(stage->export));
     sizes_more(&most, sizes_text(plan, &stage->perplexity));
     sizes_more(&most, sizes_divergence(plan, &stage->divergence));
     sizes_more(&most, sizes_choices(plan, &stage->choices));
   }
-  uint64_t here = qtk_rss(), most_allowed = plan->job->memory_limit;
   plan->memory = most.usual + here;
-  if (most_allowed == 0 || plan->memory <= most_allowed)
-    return QTK_OK;
+  if (rc != QTK_OK || most_allowed == 0 || plan->memory <= most_allowed)
+    return rc;
   plan->memory = most_allowed;
   if (most.least + here <= most_allowed)
     return QTK_OK;
@@ -246,6 +265,6 @@ int qtk_plan_sizes(struct qtk_context *ctx, struct qtk_plan *plan)
 {
   int rc = plan->job->bundle ? sizes_bundle(plan) : QTK_OK;
   if (rc == QTK_OK)
-    rc = sizes_disk(plan);
-  return rc == QTK_OK ? sizes_memory(ctx, plan) : rc;
+    rc = sizes_memory(ctx, plan);
+  return rc == QTK_OK ? sizes_disk(plan) : rc;
 }

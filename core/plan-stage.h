@@ -38,6 +38,10 @@ int qtk_plan_export(struct qtk_plan *plan, struct qtk_plan_stage *stage);
  * them, once its linears are. */
 void qtk_plan_needs(struct qtk_plan_method *method);
 int qtk_plan_calibrate(struct qtk_plan *plan, struct qtk_plan_stage *stage);
+/* Chooses how the stage's statistics are made so that they take at most `room` bytes, if
+ * that can be: calibrate.memory, .disk. `weights` are the bytes of a block's. */
+int qtk_plan_calibrate_fit(const struct qtk_plan *plan, struct qtk_plan_quantize *q,
+                           uint64_t weights, uint64_t room);
 void qtk_plan_quantize_end(struct qtk_plan_quantize *quantize);
 
 /* plan->resolved. */

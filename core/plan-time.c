@@ -155,13 +155,16 @@ static double time_tokens(const struct qtk_plan_text *text)
   return qtk_path_size(text->data, &bytes) == QTK_OK ? (double)bytes / TIME_TOKEN : 0;
 }
 
-/* Tokens that blocks run over for statistics; the sums over what they read are taken for as
- * much again. */
-static double time_calibrate(const struct qtk_plan_quantize *q)
+/* Tokens that blocks run over for statistics; the sums over what they read are taken for half
+ * as much again. */
+static double time_calibrate(const struct qtk_plan_quantize *q, double layers)
 {
   const struct qtk_plan_calibrate *c = &q->calibrate;
-  double passes = 1 + !c->sequential + c->cross + 0.5;
-  return c->wanted ? passes * (double)c->samples * (double)c->length : 0;
+  double passes = 1 + !c->sequential + c->cross + 0.5, blocks = 0;
+  for (size_t i = 0; i < q->n_linears; i++)
+    if (q->linears[i].method->watches && q->linears[i].linear.layer >= blocks)
+      blocks = q->linears[i].linear.layer + 1;
+  return c->wanted ? passes * (double)c->samples * (double)c->length * blocks / layers : 0;
 }
 
 static double time_questions(const struct qtk_plan_choices *choices)
@@ -180,7 +183,8 @@ int qtk_plan_time(struct qtk_context *ctx, struct qtk_plan *plan)
   for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++) {
     tokens += time_tokens(&plan->stages[i].perplexity);
     tokens += 2 * time_tokens(&plan->stages[i].divergence);
-    tokens += time_calibrate(&plan->stages[i].quantize);
+    tokens += time_calibrate(&plan->stages[i].quantize,
+                             (double)qtk_model_info(plan->model)->layers);
     tokens += time_questions(&plan->stages[i].choices);
     rc = time_quantize(ctx, &plan->stages[i].quantize, &seconds);
   }

@@ -44,6 +44,9 @@ struct qtk_plan_calibrate {
   const char *data;
   int64_t samples, length;
   int sequential, cross;
+  uint64_t keep; /* bytes that may be kept inside a block */
+  int spill;     /* hidden states lie in a file beside the state */
+  uint64_t memory, disk;
 };
 
 struct qtk_plan_quantize {

@@ -19,6 +19,7 @@ static const struct qtk_slot slots_quantizer[] = {
   OPTIONAL(quantizer, forget),
   OPTIONAL(quantizer, error),
   OPTIONAL(quantizer, dequantize),
+  OPTIONAL(quantizer, memory),
   END,
 };
 

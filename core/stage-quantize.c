@@ -230,13 +230,15 @@ static int quantize_recall(struct qtk_work *work, size_t stage, size_t group, js
   return unit_adopt(work, q, &q->groups[group], unit);
 }
 
+/* *recalled is 1 if the state had it. */
 static int quantize_group(struct quantize_calibration *c, size_t stage, size_t group,
-                          json_t *entry)
+                          json_t *entry, int *recalled)
 {
   json_t *text = NULL;
   int rc = qtk_check_stop(c->work->ctx);
   if (rc == QTK_OK)
     rc = quantize_recall(c->work, stage, group, &text);
+  *recalled = text != NULL;
   if (rc == QTK_OK && text == NULL)
     rc = quantize_block(c, stage, group, &text);
   if (rc == QTK_OK && entry != NULL)
@@ -266,12 +268,15 @@ static int quantize_groups(struct qtk_work *work, size_t stage, json_t *entry)
   const struct qtk_plan_quantize *q = &work->plan->stages[stage].quantize;
   struct quantize_calibration c;
   struct qtk_progress progress;
-  int rc = QTK_OK;
+  int recalled, rc = QTK_OK;
   qtk_calibration_begin(&c, work, stage);
   qtk_progress_begin(&progress, work->plan->stages[stage].job->method, q->n_groups, "blocks");
   for (size_t g = 0; g < q->n_groups && rc == QTK_OK; g++) {
-    rc = quantize_group(&c, stage, g, entry);
-    qtk_progress_step(&progress, g + 1);
+    rc = quantize_group(&c, stage, g, entry, &recalled);
+    if (recalled)
+      qtk_progress_skip(&progress, g + 1);
+    else
+      qtk_progress_step(&progress, g + 1);
   }
   qtk_progress_end(&progress);
   if (rc == QTK_OK && entry != NULL)

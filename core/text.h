@@ -56,6 +56,10 @@ QTK_PUBLIC void qtk_text_free(struct qtk_context *ctx, struct qtk_text *text); /
 QTK_PUBLIC int qtk_text_windows(const struct qtk_text *text, int64_t length, int64_t wanted,
                                 int64_t *windows);
 
+/* Which share of the stretches of 32 tokens of `text` also stands somewhere in `other`. */
+QTK_PUBLIC int qtk_text_overlap(struct qtk_context *ctx, const struct qtk_text *text,
+                                const struct qtk_text *other, double *share);
+
 /* starts[i] = the first token of sample i of `length` tokens, i < samples, at a place
  * that the context's seed and i decide. QTK_EINPUT if the text is shorter than one. */
 QTK_PUBLIC int qtk_text_sample(struct qtk_context *ctx, const struct qtk_text *text, int64_t length,

@@ -3,6 +3,7 @@ EXTRA_DIST += \
 	%D%/HACKING.md \
 	%D%/TESTING.md \
 	%D%/internals/adapters.md \
+	%D%/internals/calibration.md \
 	%D%/internals/engine.md \
 	%D%/internals/pipeline.md \
 	%D%/internals/tokenizers.md

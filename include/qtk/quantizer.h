@@ -87,6 +87,10 @@ struct qtk_quantizer_ops {
    * made, as floats `stride` apart. */
   int (*dequantize)(const struct qtk_qtensor *t, int64_t row, int64_t n, float *out,
                     int64_t stride);
+
+  /* Optional. Bytes that `quantize` takes at most for this linear besides w, out and the
+   * statistics: for the prediction of what a job needs. */
+  uint64_t (*memory)(const void *options, const struct qtk_linear *linear);
 };
 
 #ifdef __cplusplus

@@ -51,6 +51,20 @@ expect_text 'sequential = true' resolved.toml
 expect_status 0 qtk run resolved.toml --set output.bundle=again.qtk --set output.report=again.json
 cmp one.qtk again.qtk || fail "another bundle from the resolved job"
 
+# What is measured on the text itself is said to be too good; on another one nothing is.
+{
+  cat job.toml
+  echo '[[stage]]'
+  echo 'run = "evaluate"'
+  echo 'perplexity = { data = "half.txt", context = 64, windows = 1 }'
+} >both.toml
+head -c 60000 "$QTK_SRCDIR/examples/text/evaluate.txt" >half.txt
+expect_status 0 qtk run both.toml --set output.bundle=
+expect_text '% of evaluate.txt also stands in half.txt' err
+yes 'Nobody else has written this.' | head -n 100 >half.txt
+expect_status 0 qtk run both.toml --set output.bundle=
+grep 'also stands' err && fail "an overlap that is none"
+
 # Mistakes.
 expect_status 2 qtk run job.toml --set stage.0.calibrate.sampels=3
 expect_text '"samples"' err

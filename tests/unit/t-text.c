@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Texts: plain and in lines of JSON, and what is cut from them. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -247,6 +248,38 @@ static void crops_lie_in_documents(void **state)
 }
 
 /* A text that does not fit is refused, and nothing stays counted. */
+/* Every token is another one: stretches of 32 that are shared can be counted. */
+static void overlaps_are_counted(void **state)
+{
+  int32_t a[200], b[300];
+  struct qtk_text text = {.ids = {.ids = a, .n = 200}}, other = {.ids = {.ids = b, .n = 300}};
+  struct qtk_context_options options = {.threads = 1};
+  struct qtk_context *ctx;
+  double share;
+  (void)state;
+  assert_int_equal(qtk_context_open(&options, &ctx), QTK_OK);
+  for (int i = 0; i < 200; i++)
+    a[i] = i;
+  for (int i = 0; i < 300; i++)
+    b[i] = 1000 + i;
+  assert_int_equal(qtk_text_overlap(ctx, &text, &other, &share), QTK_OK);
+  assert_true(share == 0.0);
+  for (int i = 0; i < 31; i++)
+    b[100 + i] = 50 + i;
+  assert_int_equal(qtk_text_overlap(ctx, &text, &other, &share), QTK_OK);
+  assert_true(share == 0.0); /* one token too few */
+  for (int i = 0; i < 41; i++)
+    b[100 + i] = 50 + i;
+  assert_int_equal(qtk_text_overlap(ctx, &text, &other, &share), QTK_OK);
+  assert_true(fabs(share - 10.0 / 169.0) < 1e-12);
+  assert_int_equal(qtk_text_overlap(ctx, &text, &text, &share), QTK_OK);
+  assert_true(share == 1.0);
+  other.ids.n = 20;
+  assert_int_equal(qtk_text_overlap(ctx, &text, &other, &share), QTK_OK);
+  assert_true(share == 0.0);
+  qtk_context_close(ctx);
+}
+
 static void limit_is_obeyed(void **state)
 {
   struct fixture *f = *state;
@@ -273,6 +306,7 @@ int main(void)
       cmocka_unit_test(lines_are_joined_as_a_recipe_says),
       cmocka_unit_test(documents_are_read_whatever_the_name),
       cmocka_unit_test(crops_lie_in_documents),
+      cmocka_unit_test(overlaps_are_counted),
       cmocka_unit_test(limit_is_obeyed),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
