@@ -102,6 +102,7 @@ void qtk_generator_close(struct qtk_generator *g)
     return;
   for (size_t i = 0; g->stops != NULL && g->stops[i] != NULL; i++)
     free(g->stops[i]);
+  qtk_decoder_end(&g->decoder, &g->text);
   qtk_session_free(g->session);
   qtk_sampler_free(g->sampler);
   qtk_device_free(g->ctx, g->logits.data);
@@ -273,6 +274,7 @@ int qtk_generator_run(struct qtk_generator *g, const int32_t *prompt, size_t n, 
   int rc = generate_room(g, n);
   if (rc != QTK_OK)
     return rc;
+  qtk_decoder_end(&g->decoder, &g->text); /* of a run that failed */
   g->text.length = 0;
   g->decoder = (struct qtk_decoder){.tokenizer = g->tokenizer,
                                     .skip_special = !g->options.special,

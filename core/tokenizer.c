@@ -199,6 +199,8 @@ int qtk_decoder_end(struct qtk_decoder *d, struct qtk_str *out)
 {
   size_t n = d->n_held;
   d->n_held = 0;
+  qtk_str_free(&d->work[0]);
+  qtk_str_free(&d->work[1]);
   return qtk_str_add_bytes(out, d->held, n);
 }
 
@@ -210,6 +212,7 @@ int qtk_tokenizer_decode(const struct qtk_tokenizer *t, const int32_t *ids, size
   int rc = qtk_str_add(&out, "");
   for (size_t i = 0; i < n && rc == QTK_OK; i++)
     rc = decoder_token(&d, ids[i], &out);
+  qtk_decoder_end(&d, &out);
   if (rc == QTK_OK) {
     *bytes = out.length;
     *text = qtk_str_take(&out);

@@ -52,6 +52,7 @@ struct qtk_decoder {
   int started, stripped; /* place in the text, for decoders that treat its start apart */
   size_t n_held;
   char held[4];
+  struct qtk_str work[2]; /* kept from token to token; freed by `end` */
 };
 QTK_PUBLIC int qtk_decoder_add(struct qtk_decoder *d, int32_t id, struct qtk_str *out);
 QTK_PUBLIC int qtk_decoder_end(struct qtk_decoder *d, struct qtk_str *out);

@@ -10,6 +10,8 @@
 #include "core/tokenizer/alphabet.h"
 #include "core/vec.h"
 
+#define DECODE_ROOM 256 /* bytes of a token that nothing is allocated for */
+
 enum detokenizer_kind {
   DECODE_SEPARATE,   /* a space between tokens: what no decoder at all means */
   DECODE_ALPHABET,   /* the byte alphabet into bytes */
@@ -233,25 +235,20 @@ static int detokenizer_run_step(const struct qtk_detokenizer_step *step, struct 
 int qtk_detokenizer_run(const struct qtk_detokenizer *d, struct qtk_decoder *state,
                         const char *token, size_t n, struct qtk_str *out)
 {
-  struct qtk_str from = {0}, to = {0};
-  int rc = d->n > 1 ? qtk_str_add_bytes(&from, token, n) : QTK_OK;
+  int rc = QTK_OK;
   for (size_t i = 0; i + 1 < d->n && rc == QTK_OK; i++) {
-    to.length = 0;
-    rc = detokenizer_run_step(&d->steps[i], state, from.data, from.length, &to);
-    struct qtk_str swap = from;
-    from = to;
-    to = swap;
-  }
-  if (rc == QTK_OK && d->n > 1) {
-    token = from.data;
-    n = from.length;
+    struct qtk_str *to = &state->work[i % 2];
+    to->length = 0;
+    rc = qtk_str_reserve(to, n > DECODE_ROOM ? n : DECODE_ROOM);
+    if (rc == QTK_OK)
+      rc = detokenizer_run_step(&d->steps[i], state, token, n, to);
+    token = to->data;
+    n = to->length;
   }
   if (rc == QTK_OK && d->n > 0)
     rc = detokenizer_run_step(&d->steps[d->n - 1], state, token, n, out);
   else if (rc == QTK_OK)
     rc = qtk_str_add_bytes(out, token, n);
   state->started = 1;
-  qtk_str_free(&from);
-  qtk_str_free(&to);
   return rc;
 }

@@ -16,8 +16,8 @@ struct qtk_detokenizer {
 int qtk_detokenizer_read(const struct qtk_node *node, struct qtk_detokenizer *out);
 void qtk_detokenizer_free(struct qtk_detokenizer *d);
 
-/* Appends what the token with this text gives; only the place in the text is used and
- * moved in `state`. */
+/* Appends what the token with this text gives; of `state` only the place in the text,
+ * which moves, and the work are used. */
 int qtk_detokenizer_run(const struct qtk_detokenizer *d, struct qtk_decoder *state,
                         const char *token, size_t n, struct qtk_str *out);
 

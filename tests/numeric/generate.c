@@ -283,6 +283,33 @@ static void check_allocations(struct fixture *f, const struct qtk_sample_options
   qtk_ids_free(&(struct qtk_ids){.ids = prompt});
 }
 
+/* A decoder of several steps, as SentencePiece models have, allocates nothing either. */
+static void check_decoder(void)
+{
+  static const char json[] =
+      "{\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"merges\":[],\"vocab\":"
+      "{\"\xe2\x96\x81the\":0,\"<0x41>\":1,\"b\":2}},\"decoder\":{\"type\":\"Sequence\","
+      "\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"\xe2\x96\x81\"},"
+      "\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},"
+      "{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}}";
+  struct qtk_tokenizer *t;
+  struct qtk_str out = {0};
+  long before = 0;
+  test_must(qtk_tokenizer_open(json, &t), "decoder");
+  test_must(qtk_str_reserve(&out, 4096), "text");
+  struct qtk_decoder d = {.tokenizer = t};
+  for (int i = 0; i < 300; i++) {
+    test_must(qtk_decoder_add(&d, i % 3, &out), "token");
+    before = i == 1 ? allocations : before;
+  }
+  tap_ok(allocations == before && strncmp(out.data, "theAb theAb", 11) == 0,
+         "a decoder of steps: %ld allocations from token 2 on: %.11s", allocations - before,
+         out.data);
+  qtk_decoder_end(&d, &out);
+  qtk_str_free(&out);
+  qtk_tokenizer_close(t);
+}
+
 /* The cache's bytes are what is said before. */
 static void check_cache(struct fixture *f)
 {
@@ -332,6 +359,7 @@ int main(void)
   check_limits(&f);
   check_allocations(&f, &(struct qtk_sample_options){0, 0, 1, 1}, "greedy");
   check_allocations(&f, &(struct qtk_sample_options){1, 40, 0.9, 1.1}, "drawn");
+  check_decoder();
   check_cache(&f);
   fixture_close(&f);
   test_context_close(ctx);
