@@ -3,6 +3,7 @@ nobase_dist_pkgdata_DATA += \
 	%D%/export.toml \
 	%D%/gguf.toml \
 	%D%/multiple-choice.toml \
+	%D%/gptq.toml \
 	%D%/mixed-bits.toml \
 	%D%/quickstart.toml \
 	%D%/text/calibrate.txt \

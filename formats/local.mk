@@ -11,6 +11,7 @@ if BUILD_FORMAT_SAFETENSORS
 qtkplugin_LTLIBRARIES += %D%/qtk-format-safetensors.la
 %C%_qtk_format_safetensors_la_SOURCES = \
 	%D%/safetensors/file.c \
+	%D%/safetensors/folder.c \
 	%D%/safetensors/header.c \
 	%D%/safetensors/layout.c \
 	%D%/safetensors/model.c \
@@ -22,6 +23,7 @@ qtkplugin_LTLIBRARIES += %D%/qtk-format-safetensors.la
 	%D%/safetensors/tokenizer-added.c \
 	%D%/safetensors/tokenizer-words.c \
 	%D%/safetensors/types.c \
+	%D%/safetensors/values.c \
 	%D%/safetensors/write.c
 %C%_qtk_format_safetensors_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
 %C%_qtk_format_safetensors_la_CFLAGS = $(AM_CFLAGS) $(VECTOR_CFLAGS)
@@ -64,15 +66,22 @@ endif
 if BUILD_FORMAT_GPTQ
 qtkplugin_LTLIBRARIES += %D%/qtk-format-gptq.la
 %C%_qtk_format_gptq_la_SOURCES = \
+	%D%/gptq/accept.c \
 	%D%/gptq/codes.c \
 	%D%/gptq/config.c \
+	%D%/gptq/describe.c \
 	%D%/gptq/gptq.c \
 	%D%/gptq/gptq.h \
 	%D%/gptq/linear.c \
 	%D%/gptq/model.c \
+	%D%/gptq/parts.c \
 	%D%/gptq/read.c \
+	%D%/gptq/write.c \
+	%D%/gptq/write.h \
 	%D%/safetensors/file.c \
+	%D%/safetensors/folder.c \
 	%D%/safetensors/header.c \
+	%D%/safetensors/layout.c \
 	%D%/safetensors/model.c \
 	%D%/safetensors/read.c \
 	%D%/safetensors/safetensors.h \
@@ -80,7 +89,8 @@ qtkplugin_LTLIBRARIES += %D%/qtk-format-gptq.la
 	%D%/safetensors/tokenizer.c \
 	%D%/safetensors/tokenizer-added.c \
 	%D%/safetensors/tokenizer-words.c \
-	%D%/safetensors/types.c
+	%D%/safetensors/types.c \
+	%D%/safetensors/values.c
 %C%_qtk_format_gptq_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
 %C%_qtk_format_gptq_la_CFLAGS = $(AM_CFLAGS) $(VECTOR_CFLAGS)
 %C%_qtk_format_gptq_la_LIBADD = $(PLUGIN_LIBS) $(JANSSON_LIBS)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The format of GPTQ checkpoints: model folders whose linears are packed integers. */
-#include "gptq.h"
+#include "write.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -103,7 +103,13 @@ static const struct qtk_format_ops gptq_ops = {
     .config = gptq_config,
     .tokenizer = gptq_tokenizer,
     .text = gptq_text,
+    .accepts = gptq_accepts,
+    .create = gptq_create,
+    .write = gptq_write,
+    .finish = gptq_finish,
+    .abort = gptq_abort,
 };
 
 QTK_PLUGIN(.threads = QTK_THREADS_ANY, .name = "gptq", .version = QTK_VERSION,
-           .summary = "GPTQ checkpoints, versions 1 and 2", .format = &gptq_ops);
+           .summary = "GPTQ checkpoints, versions 1 and 2", .options = gptq_options,
+           .options_size = sizeof(struct gptq_options), .format = &gptq_ops);

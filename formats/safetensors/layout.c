@@ -1,89 +1,40 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Where each tensor of an export will lie: files, headers, index, and the
- * configuration that says the type. */
+ * Where each tensor of an export will lie: files, headers, index; and the
+ * configuration beside them. */
 #include "safetensors.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-const struct qtk_option safetensors_options[] = {
-    QTK_OPT_TEXT(struct safetensors_options, dtype, "f16", "f32 f16 bf16",
-                 "Type of the numbers that are written."),
-    QTK_OPT_INT(struct safetensors_options, shard, 0, 0, 1000000000,
-                "Largest size of a file in MB (10^6 bytes); 0 writes one file."),
-    QTK_OPT_END,
-};
-
-static const struct {
-  const char *option, *file, *config; /* names in the job, the header, config.json */
-  enum qtk_dtype dtype;
-} layout_types[] = {
-    {"f32", "F32", "float32", QTK_F32},
-    {"f16", "F16", "float16", QTK_F16},
-    {"bf16", "BF16", "bfloat16", QTK_BF16},
-};
-
-static int layout_type(enum qtk_dtype dtype)
-{
-  int i = 0;
-  while (layout_types[i].dtype != dtype)
-    i++;
-  return i;
-}
-
-static enum qtk_dtype layout_dtype(const struct safetensors_options *options)
-{
-  size_t i = 0;
-  while (i + 1 < sizeof layout_types / sizeof *layout_types &&
-         strcmp(options->dtype, layout_types[i].option) != 0)
-    i++;
-  return layout_types[i].dtype;
-}
-
-uint64_t safetensors_layout_bytes(const struct safetensors_layout *layout,
-                                  const struct qtk_export_tensor *tensor)
-{
-  uint64_t bytes = qtk_dtype_size(layout->dtype);
-  for (int i = 0; i < tensor->ndim; i++)
-    bytes *= (uint64_t)tensor->shape[i];
-  return bytes;
-}
-
-/* Every value of a type lies in itself and in f32; those of f16 and bf16 not in each other. */
-enum qtk_export_how safetensors_accepts(const void *options, const struct qtk_export_tensor *t)
-{
-  enum qtk_dtype dtype = layout_dtype(options);
-  if (t->layout.encoding == QTK_DENSE)
-    return t->layout.dtype == dtype || (dtype == QTK_F32 && t->layout.dtype != QTK_F64)
-               ? QTK_EXPORT_HELD
-               : QTK_EXPORT_ROUNDED;
-  return dtype == QTK_F32 ? QTK_EXPORT_ROWS : QTK_EXPORT_ROUNDED;
-}
-
 /* ---- shards --------------------------------------------------------------------- */
 
-static int layout_check(const struct qtk_export *model)
+static int layout_check(const struct safetensors_entry *t)
 {
-  for (int i = 0; i < model->n_tensors; i++) {
-    const struct qtk_export_tensor *t = &model->tensors[i];
-    for (int k = 0; k < t->ndim; k++)
-      if (t->shape[k] < 1)
-        return qtk_error(QTK_EINPUT, "tensor '%s': dimension %d is %lld: at least 1 is allowed",
-                         t->name, k, (long long)t->shape[k]);
-  }
+  for (int k = 0; k < t->ndim; k++)
+    if (t->shape[k] < 1)
+      return qtk_error(QTK_EINPUT, "tensor '%s': dimension %d is %lld: at least 1 is allowed",
+                       t->name, k, (long long)t->shape[k]);
   return QTK_OK;
+}
+
+uint64_t safetensors_entry_bytes(const struct safetensors_entry *t)
+{
+  uint64_t bytes = (uint64_t)t->type->bits / 8;
+  for (int k = 0; k < t->ndim; k++)
+    bytes *= (uint64_t)t->shape[k];
+  return bytes;
 }
 
 /* Fills files one after the other; a tensor above the limit has its own. With
  * `shards` NULL it only counts. */
-static int layout_cut(const struct safetensors_layout *layout, const struct qtk_export *model,
-                      uint64_t limit, struct safetensors_shard *shards)
+static int layout_cut(const struct safetensors_layout *layout, uint64_t limit,
+                      struct safetensors_shard *shards)
 {
   int n = 1;
   uint64_t used = 0;
-  for (int i = 0; i < model->n_tensors; i++) {
-    uint64_t bytes = safetensors_layout_bytes(layout, &model->tensors[i]);
+  for (int i = 0; i < layout->n; i++) {
+    uint64_t bytes = safetensors_entry_bytes(&layout->entries[i]);
     if (limit > 0 && used > 0 && used + bytes > limit) {
       n++;
       used = 0;
@@ -108,16 +59,14 @@ static void layout_name(struct safetensors_shard *shard, int i, int n)
 
 /* ---- headers ----------------------------------------------------------------------- */
 
-static json_t *layout_entry(const struct safetensors_layout *layout,
-                            const struct qtk_export_tensor *t, uint64_t offset)
+static json_t *layout_entry(const struct safetensors_entry *t, uint64_t offset)
 {
   json_t *shape = json_array();
   for (int k = 0; k < t->ndim; k++)
     json_array_append_new(shape, json_integer(t->shape[k]));
   json_int_t begin = (json_int_t)offset;
-  json_int_t end = begin + (json_int_t)safetensors_layout_bytes(layout, t);
-  return json_pack("{s:s, s:o, s:[I,I]}", "dtype", layout_types[layout_type(layout->dtype)].file,
-                   "shape", shape, "data_offsets", begin, end);
+  return json_pack("{s:s, s:o, s:[I,I]}", "dtype", t->type->name, "shape", shape, "data_offsets",
+                   begin, begin + (json_int_t)safetensors_entry_bytes(t));
 }
 
 /* Blanks behind the JSON put the data at a multiple of 64, so that they can be
@@ -139,16 +88,15 @@ static int layout_pad(struct safetensors_shard *shard, const char *text)
   return QTK_OK;
 }
 
-static int layout_header(const struct safetensors_layout *layout, const struct qtk_export *model,
-                         struct safetensors_shard *shard)
+static int layout_header(const struct safetensors_layout *layout, struct safetensors_shard *shard)
 {
   uint64_t offset = 0;
   json_t *root = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
   int failed = !root;
   for (int i = shard->first; i < shard->first + shard->n; i++) {
-    const struct qtk_export_tensor *t = &model->tensors[i];
-    failed |= json_object_set_new(root, t->name, layout_entry(layout, t, offset)) != 0;
-    offset += safetensors_layout_bytes(layout, t);
+    const struct safetensors_entry *t = &layout->entries[i];
+    failed |= json_object_set_new(root, t->name, layout_entry(t, offset)) != 0;
+    offset += safetensors_entry_bytes(t);
   }
   char *text = failed ? NULL : json_dumps(root, JSON_COMPACT);
   int rc = QTK_OK;
@@ -163,27 +111,30 @@ static int layout_header(const struct safetensors_layout *layout, const struct q
   return rc;
 }
 
-int safetensors_layout_make(struct safetensors_layout *layout,
-                            const struct safetensors_options *options,
-                            const struct qtk_export *model)
+static int layout_shards(struct safetensors_layout *layout, uint64_t limit)
 {
-  *layout = (struct safetensors_layout){.dtype = layout_dtype(options)};
-  int rc = layout_check(model);
-  if (rc)
-    return rc;
-  uint64_t limit = (uint64_t)options->shard * 1000000;
-  int n = layout_cut(layout, model, limit, NULL);
+  int rc = QTK_OK, n = layout_cut(layout, limit, NULL);
   layout->shards = calloc((size_t)n, sizeof *layout->shards);
   if (!layout->shards)
     return qtk_error(QTK_ENOMEM, "out of memory for %d files", n);
   layout->n_shards = n;
-  layout_cut(layout, model, limit, layout->shards);
+  layout_cut(layout, limit, layout->shards);
   for (int i = 0; i < n && rc == QTK_OK; i++) {
     layout_name(&layout->shards[i], i, n);
     layout->bytes += layout->shards[i].bytes;
-    rc = layout_header(layout, model, &layout->shards[i]);
+    rc = layout_header(layout, &layout->shards[i]);
   }
   return rc;
+}
+
+int safetensors_layout_make(struct safetensors_layout *layout,
+                            const struct safetensors_entry *entries, int n, uint64_t limit)
+{
+  int rc = QTK_OK;
+  *layout = (struct safetensors_layout){.entries = entries, .n = n};
+  for (int i = 0; i < n && rc == QTK_OK; i++)
+    rc = layout_check(&entries[i]);
+  return rc ? rc : layout_shards(layout, limit);
 }
 
 void safetensors_layout_free(struct safetensors_layout *layout)
@@ -205,23 +156,23 @@ static char *layout_dump(json_t *root)
   return text;
 }
 
-char *safetensors_layout_index(const struct safetensors_layout *layout,
-                               const struct qtk_export *model)
+char *safetensors_layout_index(const struct safetensors_layout *layout)
 {
   json_t *map = json_object();
   for (int k = 0; k < layout->n_shards; k++)
     for (int i = 0; i < layout->shards[k].n; i++)
-      json_object_set_new(map, model->tensors[layout->shards[k].first + i].name,
+      json_object_set_new(map, layout->entries[layout->shards[k].first + i].name,
                           json_string(layout->shards[k].name));
   return layout_dump(json_pack("{s:{s:I}, s:o}", "metadata", "total_size",
                                (json_int_t)layout->bytes, "weight_map", map));
 }
 
-char *safetensors_layout_config(const struct safetensors_layout *layout, const char *config)
+char *safetensors_layout_config(const char *config, enum qtk_dtype dtype, const char *key,
+                                const char *value)
 {
   json_error_t error;
-  const char *type = layout_types[layout_type(layout->dtype)].config;
   json_t *root = json_loads(config, JSON_REJECT_DUPLICATES, &error);
+  const char *type = dtype == QTK_F32 ? "float32" : dtype == QTK_F16 ? "float16" : "bfloat16";
   if (!json_is_object(root)) {
     qtk_error(QTK_EINPUT, "the configuration is no JSON object: line %d: %s", error.line,
               root ? "no object" : error.text);
@@ -234,5 +185,7 @@ char *safetensors_layout_config(const struct safetensors_layout *layout, const c
     json_object_set_new(root, "dtype", json_string(type));
   if (!is_new || json_object_get(root, "torch_dtype"))
     json_object_set_new(root, "torch_dtype", json_string(type));
+  if (key)
+    json_object_set_new(root, key, json_loads(value, 0, NULL));
   return layout_dump(root);
 }

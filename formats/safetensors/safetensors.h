@@ -28,6 +28,8 @@ struct safetensors_type {
 };
 
 const struct safetensors_type *safetensors_type_find(const char *name);
+/* The type that holds floats of `dtype`, or whole numbers of it. */
+const struct safetensors_type *safetensors_type_of(enum qtk_dtype dtype);
 
 /* ---- one file (file.c, header.c) ---------------------------------------------- */
 
@@ -148,14 +150,21 @@ const char *safetensors_config(void *h);
 const char *safetensors_tokenizer(void *h);
 const char *safetensors_text(void *h, const char *name);
 
-/* ---- writing (write.c, layout.c) ---------------------------------------------------- */
+/* ---- a folder to be written (layout.c, folder.c, values.c) --------------------------- */
 
-struct safetensors_options {
-  const char *dtype;
-  int64_t shard;
+/* A tensor of the files. */
+struct safetensors_entry {
+  const char *name;
+  const struct safetensors_type *type;
+  int ndim;
+  int64_t shape[QTK_MAX_DIMS];
 };
 
-extern const struct qtk_option safetensors_options[];
+/* A tensor of a model as floats of a type. */
+void safetensors_entry_dense(struct safetensors_entry *entry, const struct qtk_export_tensor *t,
+                             enum qtk_dtype dtype);
+
+uint64_t safetensors_entry_bytes(const struct safetensors_entry *entry);
 
 /* A file to be: tensors [first, first + n) behind `header`. */
 struct safetensors_shard {
@@ -167,24 +176,75 @@ struct safetensors_shard {
 
 /* Where each tensor of an export will lie. */
 struct safetensors_layout {
-  enum qtk_dtype dtype;
+  const struct safetensors_entry *entries; /* [n], borrowed */
+  int n;
   struct safetensors_shard *shards;
   int n_shards;
   uint64_t bytes; /* of all tensors */
 };
 
+/* Files of at most `limit` bytes, unless a tensor is larger; 0: one file. */
 int safetensors_layout_make(struct safetensors_layout *layout,
-                            const struct safetensors_options *options,
-                            const struct qtk_export *model);
+                            const struct safetensors_entry *entries, int n, uint64_t limit);
 void safetensors_layout_free(struct safetensors_layout *layout);
-uint64_t safetensors_layout_bytes(const struct safetensors_layout *layout,
-                                  const struct qtk_export_tensor *tensor);
-/* JSON texts, for free; NULL with an error set. */
-char *safetensors_layout_index(const struct safetensors_layout *layout,
-                               const struct qtk_export *model);
-char *safetensors_layout_config(const struct safetensors_layout *layout, const char *config);
+/* JSON texts, for free; NULL with an error set. The configuration with its floats' type and,
+ * if `key` is not NULL, the JSON text `value` under that key. */
+char *safetensors_layout_index(const struct safetensors_layout *layout);
+char *safetensors_layout_config(const char *config, enum qtk_dtype dtype, const char *key,
+                                const char *value);
 
-/* Codes become floats of the type. */
+#define SAFETENSORS_FOLDER_TEXTS 8 /* files besides shards, at most */
+
+struct safetensors_folder {
+  struct safetensors_layout layout;
+  char *path;
+  int folder; /* descriptor of it, or -1 */
+  int made;   /* by us */
+  int fd;     /* of the file being written, or -1 */
+  int shard;  /* the one being written, or the next */
+  uint64_t left; /* of its data */
+  char (*files)[256]; /* those whole under their temporary names */
+  int n_files, n_renamed;
+  uint64_t bytes;
+};
+
+/* Begins; after an error too it is ended by safetensors_folder_end, which removes what was
+ * written unless it was finished. */
+int safetensors_folder_begin(struct safetensors_folder *f, const char *path,
+                             const struct safetensors_entry *entries, int n, uint64_t limit);
+/* A whole text file, between shards; the tokenizer and what else belongs to a model. */
+int safetensors_folder_text(struct safetensors_folder *f, const char *name, const char *text);
+int safetensors_folder_texts(struct safetensors_folder *f, const struct qtk_export *model);
+/* The next bytes of the tensors; none may go beyond the last tensor of a shard. */
+int safetensors_folder_data(struct safetensors_folder *f, const void *data, size_t n);
+/* The file where a tensor that was written before lies, opened, and its place in it. */
+int safetensors_folder_reopen(const struct safetensors_folder *f, int entry, int *fd,
+                              uint64_t *offset);
+/* Puts all files in place. */
+int safetensors_folder_finish(struct safetensors_folder *f, struct qtk_export_result *result);
+void safetensors_folder_end(struct safetensors_folder *f);
+
+#define SAFETENSORS_PIECE 16384 /* values converted at a time */
+
+struct safetensors_values {
+  uint64_t rounded; /* values so far that are not read back as they were */
+  float again[SAFETENSORS_PIECE];
+  unsigned char buffer[SAFETENSORS_PIECE * sizeof(float)];
+};
+
+/* n values of tensor `name` as f32, f16 or bf16. */
+int safetensors_values_put(struct safetensors_values *v, struct safetensors_folder *f,
+                           enum qtk_dtype dtype, const char *name, const float *rows, size_t n);
+
+/* ---- slots that write floats (write.c) ------------------------------------------------ */
+
+struct safetensors_options {
+  const char *dtype;
+  int64_t shard;
+};
+
+extern const struct qtk_option safetensors_options[];
+
 enum qtk_export_how safetensors_accepts(const void *options, const struct qtk_export_tensor *t);
 int safetensors_create(struct qtk_context *ctx, const void *options, const char *path,
                        const struct qtk_export *model, void **w);

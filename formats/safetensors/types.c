@@ -83,3 +83,12 @@ const struct safetensors_type *safetensors_type_find(const char *name)
       return &types[i];
   return NULL;
 }
+
+/* The first of the table: "I32", not "U32". */
+const struct safetensors_type *safetensors_type_of(enum qtk_dtype dtype)
+{
+  size_t i = 0;
+  while (types[i].dtype != dtype)
+    i++;
+  return &types[i];
+}

@@ -8,7 +8,12 @@ chmod -R u+w examples
 for job in examples/*.toml; do
   # Its windows are those of a larger model.
   sed 's/context = [0-9]*/context = 128/g' "$job" >job && mv job "$job"
-  expect_status 0 qtk run "$job" --set model.path="$model"
+  tiny=$model
+  case $job in
+    # The tiny model's feed-forward is no multiple of 32.
+    */gptq.toml) tiny=$QTK_SRCDIR/tests/data/nano/gpt2 ;;
+  esac
+  expect_status 0 qtk run "$job" --set model.path="$tiny"
   test -s out || fail "$job prints nothing"
 done
 test -f examples/quickstart.qtk && test -f examples/quickstart.json || fail "no outputs"
