@@ -248,6 +248,11 @@ static json_t *formula_sqrt(const struct formula_call *c)
   return formula_real(c->f, sqrt(json_number_value(c->args[0])));
 }
 
+static json_t *formula_log(const struct formula_call *c)
+{
+  return formula_real(c->f, log(json_number_value(c->args[0])));
+}
+
 static json_t *formula_floor(const struct formula_call *c)
 {
   double x = floor(json_number_value(c->args[0]));
@@ -304,7 +309,7 @@ static const struct formula_function {
     {"has", "t", formula_has},       {"rows", "t", formula_rows},   {"cols", "t", formula_cols},
     {"values", "t", formula_values}, {"length", "l", formula_length}, {"sqrt", "n", formula_sqrt},
     {"floor", "n", formula_floor},   {"min", "nn", formula_least},  {"max", "nn", formula_most},
-    {"repeat", "l", formula_repeat},
+    {"repeat", "l", formula_repeat}, {"log", "n", formula_log},
 };
 #define FORMULA_FUNCTIONS (sizeof formula_functions / sizeof formula_functions[0])
 

@@ -20,13 +20,36 @@ static double rotary_bands(const struct qtk_arch_rotary *r, double inverse)
   return (1.0 - share) * inverse / r->factor + share * inverse;
 }
 
-static double rotary_scaled(const struct qtk_arch_rotary *r, double inverse)
+/* The pair, not whole, of n dims whose wave turns so often within the context. */
+static double rotary_pair(const struct qtk_arch_rotary *r, double turns, int64_t n)
+{
+  return (double)n * log((double)r->context / (turns * 2.0 * M_PI)) / (2.0 * log(r->theta));
+}
+
+/* From the pair that turns `high` times to the one that turns `low` times the share of what
+ * is divided goes linearly with the pair's number. */
+static double rotary_ramp(const struct qtk_arch_rotary *r, double inverse, int64_t i, int64_t n)
+{
+  double first = rotary_pair(r, r->high, n), last = rotary_pair(r, r->low, n);
+
+  first = fmax(r->whole ? floor(first) : first, 0.0);
+  last = fmin(r->whole ? ceil(last) : last, (double)(n - 1));
+  if (first == last)
+    last += 0.001;
+  double share = fmin(fmax(((double)i - first) / (last - first), 0.0), 1.0);
+  return share * inverse / r->factor + (1.0 - share) * inverse;
+}
+
+/* Pair i of n dims. */
+static double rotary_scaled(const struct qtk_arch_rotary *r, double inverse, int64_t i, int64_t n)
 {
   switch (r->scaling) {
   case QTK_SCALING_LINEAR:
     return inverse / r->factor;
   case QTK_SCALING_BANDS:
     return rotary_bands(r, inverse);
+  case QTK_SCALING_RAMP:
+    return rotary_ramp(r, inverse, i, n);
   default:
     return inverse;
   }
@@ -55,7 +78,7 @@ int qtk_arch_frequencies(const struct qtk_arch *arch, int64_t head_size, int64_t
     return qtk_error(QTK_ENOMEM, "out of memory");
   for (int64_t i = 0; i < n / 2; i++) {
     double plain = pow(r->theta, -2.0 * (double)i / (double)n);
-    (*inverse)[i] = (float)(rotary_scaled(r, plain) / rotary_divisor(r, i, n / 2));
+    (*inverse)[i] = (float)(rotary_scaled(r, plain, i, n) / rotary_divisor(r, i, n / 2));
   }
   *dims = n;
   return QTK_OK;
@@ -68,7 +91,7 @@ static void rotary_without(const struct qtk_arch *arch, struct qtk_arch_model *m
 {
   memcpy(m, &arch->model, sizeof *m);
   m->rotary.theta = m->rotary.factor = m->rotary.low = m->rotary.high = 0.0;
-  m->rotary.scaling = 0;
+  m->rotary.scaling = m->rotary.whole = 0;
   m->rotary.context = m->rotary.n_factors = 0;
   m->rotary.factors = NULL;
 }

@@ -12,7 +12,7 @@
 static const char *const structure_norms[] = {"rms", "layer", NULL};
 static const char *const structure_positions[] = {"none", "learned", "rotary", NULL};
 static const char *const structure_styles[] = {"halves", "interleaved", NULL};
-static const char *const structure_scalings[] = {"none", "linear", "bands", NULL};
+static const char *const structure_scalings[] = {"none", "linear", "bands", "ramp", NULL};
 static const char *const structure_places[] = {"before", "after", NULL};
 static const char *const structure_residuals[] = {"sequential", "parallel", NULL};
 static const char *const structure_activations[] = {"silu", "gelu",    "gelu_tanh", "relu",
@@ -60,6 +60,7 @@ static const struct structure_field {
     {"rotary", "low", STRUCTURE_REAL, AT(rotary.low), 1e-6, 1e6, NULL, 0},
     {"rotary", "high", STRUCTURE_REAL, AT(rotary.high), 1e-6, 1e6, NULL, 0},
     {"rotary", "context", STRUCTURE_INT, AT(rotary.context), 1, STRUCTURE_MAX, NULL, 0},
+    {"rotary", "whole", STRUCTURE_BOOL, AT(rotary.whole), 0, 0, NULL, 0},
     {"rotary", "factors", STRUCTURE_LIST, 0, 0, 0, NULL, 0},
     {"norm", "kind", STRUCTURE_CHOICE, AT(norm), 0, 0, structure_norms, 0},
     {"norm", "epsilon", STRUCTURE_REAL, AT(epsilon), 0, 1, NULL, 0},
@@ -288,6 +289,7 @@ static void structure_defaults(struct qtk_arch_model *m)
   m->rotary.theta = 10000.0;
   m->rotary.attention_factor = m->rotary.factor = m->rotary.low = 1.0;
   m->rotary.high = 4.0;
+  m->rotary.whole = 1;
   m->rotary.context = m->context;
   m->epsilon = 1e-5;
   m->norm_bias = -1;
@@ -317,7 +319,7 @@ static int structure_check_rotary(const struct qtk_arch *arch)
   if (r->n_factors != 0 && r->n_factors != r->dims / 2)
     return qtk_error(QTK_EINPUT, "%s: [rotary] factors has %lld values, but %lld are needed",
                      arch->file, (long long)r->n_factors, (long long)(r->dims / 2));
-  if (r->scaling == QTK_SCALING_BANDS && !(r->low < r->high))
+  if (r->scaling >= QTK_SCALING_BANDS && !(r->low < r->high))
     return qtk_error(QTK_EINPUT, "%s: [rotary] low = %g must be below high = %g", arch->file,
                      r->low, r->high);
   return QTK_OK;

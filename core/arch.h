@@ -19,7 +19,8 @@ enum qtk_arch_positions { QTK_POSITIONS_NONE, QTK_POSITIONS_LEARNED, QTK_POSITIO
 enum qtk_arch_scaling {
   QTK_SCALING_NONE,
   QTK_SCALING_LINEAR, /* all divided by the factor */
-  QTK_SCALING_BANDS   /* long waves divided, short ones kept, between them mixed */
+  QTK_SCALING_BANDS,  /* long waves divided, short ones kept, between them mixed */
+  QTK_SCALING_RAMP    /* the same, mixed by the number of the pair */
 };
 
 /* Rotary positions. */
@@ -28,8 +29,9 @@ struct qtk_arch_rotary {
   int64_t dims;   /* of each head that turn */
   double theta, attention_factor;
   int scaling;    /* enum qtk_arch_scaling */
-  double factor, low, high; /* bands: waves of context / low and context / high */
-  int64_t context;          /* bands: that the model was made for */
+  double factor, low, high; /* waves of context / low and context / high */
+  int64_t context;          /* that the model was made for */
+  int whole;                /* ramp: its ends are whole pairs */
   const double *factors;    /* [n_factors] divisors of each frequency, or NULL */
   int64_t n_factors;
 };

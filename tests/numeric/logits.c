@@ -93,7 +93,8 @@ static const char *const logits_random[] = {
     "families/llama-tied", "families/mistral-bands", "families/qwen2-window",
     "families/qwen3-window", "families/gpt_neox-sequential", "families/gpt_neox-plain",
     "families/gpt2-scales", "families/gpt2-untied", "families/opt-no-final-norm",
-    "families/opt-after", "families/gpt_neo-global", "families/gptj-full"};
+    "families/opt-after", "families/gpt_neo-global", "families/gptj-full",
+    "families/llama-ramp", "families/qwen3-ramp"};
 
 /* The same weights in files that the gguf package wrote, in its names. */
 static const char *const logits_gguf[] = {"llama-linear", "llama-bands",  "mistral-full",

@@ -85,6 +85,11 @@ MODELS = {
     "gpt2-plain": dict(GPT2, n_layer=2),
     "gpt_neox-gelu": dict(NEOX),
     "gptj-part": dict(GPTJ, rotary_dim=4),
+    "llama-ramp": dict(LLAMA, **rope("yarn", factor=4.0,
+                                     original_max_position_embeddings=48)),
+    "qwen3-ramp": dict(LLAMA, model_type="qwen3", head_dim=16,
+                       **rope("yarn", factor=2.0, beta_fast=8.0, beta_slow=0.5, truncate=False,
+                              attention_factor=1.3, original_max_position_embeddings=64)),
 }
 
 
@@ -101,7 +106,8 @@ def as_before(config):
 
 
 OLD = {"llama-bands": None, "gpt_neox-sequential": None, "mistral-full": None,
-       "gpt_neox-plain": "type", "qwen2-linear": "type"}
+       "gpt_neox-plain": "type", "qwen2-linear": "type",
+       "llama-ramp": "type"}
 
 
 def fill(model, generator):
