@@ -182,6 +182,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/tokenizer/named.c %D%/tokenizer/named.h \
 	%D%/tokenizer/node.c %D%/tokenizer/node.h \
 	%D%/tokenizer/normalize.c %D%/tokenizer/normalize.h \
+	%D%/tokenizer/normalize-map.c \
 	%D%/tokenizer/pieces.c %D%/tokenizer/pieces.h \
 	%D%/tokenizer/pieces-proto.c \
 	%D%/tokenizer/pieces-read.c \
@@ -189,6 +190,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/tokenizer/proto.c %D%/tokenizer/proto.h \
 	%D%/tokenizer/sentencepiece.cc %D%/tokenizer/sentencepiece.h \
 	%D%/tokenizer/syntax.c %D%/tokenizer/syntax.h \
+	%D%/tokenizer/unigram.c %D%/tokenizer/unigram.h \
 	%D%/tokenizer/utf8.c %D%/tokenizer/utf8.h \
 	%D%/tokenizer/vocab.c %D%/tokenizer/vocab.h \
 	%D%/tokenizer/wire.c %D%/tokenizer/wire.h \

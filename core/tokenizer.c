@@ -53,6 +53,7 @@ void qtk_tokenizer_close(struct qtk_tokenizer *t)
   qtk_normalizer_free(&t->normalizer);
   qtk_pretokenizer_free(&t->pretokenizer);
   qtk_pieces_free(&t->pieces);
+  qtk_unigram_free(&t->unigram);
   qtk_vocab_free(&t->vocab);
   qtk_ids_free(&t->before);
   qtk_ids_free(&t->after);
@@ -93,6 +94,7 @@ struct encoder {
   const struct qtk_tokenizer *t;
   struct qtk_matcher *m;
   struct qtk_bpe_work work;
+  struct qtk_unigram_work unigram;
   struct qtk_str normalized;
   struct qtk_ids *out;
 };
@@ -100,6 +102,8 @@ struct encoder {
 static int encoder_word(void *arg, const char *text, size_t n)
 {
   struct encoder *e = arg;
+  if (e->t->unigram.n > 0)
+    return qtk_unigram_encode(&e->t->unigram, &e->t->vocab, &e->unigram, text, n, e->out);
   return qtk_bpe_encode(&e->t->bpe, &e->work, text, n, e->out);
 }
 
@@ -157,6 +161,7 @@ int qtk_tokenizer_encode(const struct qtk_tokenizer *t, const char *text, size_t
     rc = qtk_ids_add(out, t->after.ids, t->after.n);
   qtk_matcher_close(e.m);
   qtk_bpe_work_free(&e.work);
+  qtk_unigram_work_free(&e.unigram);
   qtk_str_free(&e.normalized);
   if (rc != QTK_OK)
     out->n = start;

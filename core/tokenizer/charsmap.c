@@ -34,9 +34,17 @@ static size_t charsmap_offset(uint32_t unit)
 
 /* ---- checking ------------------------------------------------------------------- */
 
+/* Of each unit that is reached: what lies behind it, itself included. */
+struct charsmap_unit {
+  unsigned char state; /* 0 not seen, 1 being looked at, 2 done */
+  unsigned char bytes; /* of the longest way on */
+  unsigned char keys;  /* most keys that end on one way */
+};
+
 struct charsmap_check {
   const struct qtk_charsmap *map;
-  unsigned char *seen; /* [n_units] */
+  struct charsmap_unit *units; /* [n_units] */
+  int depth;
 };
 
 static int charsmap_bad(const char *what, size_t value)
@@ -44,52 +52,70 @@ static int charsmap_bad(const char *what, size_t value)
   return qtk_error(QTK_EINPUT, "precompiled_charsmap: %s (%zu)", what, value);
 }
 
-static int charsmap_check_place(struct charsmap_check *c, size_t place, int depth, int keys);
+static int charsmap_check_place(struct charsmap_check *c, size_t place, struct charsmap_unit *most);
 
-/* The unit at `at` was reached by its label. */
-static int charsmap_check_unit(struct charsmap_check *c, size_t at, int depth, int keys)
+static int charsmap_check_key(const struct charsmap_check *c, size_t place)
 {
+  size_t value = c->map->units[place] & 0x7fffffffu;
+  return value < c->map->n_texts
+             ? QTK_OK
+             : charsmap_bad("a key's text is not among the texts", value);
+}
+
+/* The unit at `at` was reached by its label. Ends of keys are shared, so it may have been
+ * before, but not on the way to itself. */
+static int charsmap_check_unit(struct charsmap_check *c, size_t at, struct charsmap_unit *most)
+{
+  struct charsmap_unit *u = &c->units[at];
   uint32_t unit = c->map->units[at];
   size_t place = at ^ charsmap_offset(unit);
+  int rc = QTK_OK;
   if ((place | 255) >= c->map->n_units)
     return charsmap_bad("a unit leads out of the trie", at);
   if (place == at && !charsmap_ends(unit))
     return QTK_OK; /* an unused unit: leads nowhere */
-  if (c->seen[at]++)
-    return charsmap_bad("a unit is reached twice", at);
-  if (charsmap_ends(unit)) {
-    size_t value = c->map->units[place] & 0x7fffffffu;
-    if (value >= c->map->n_texts)
-      return charsmap_bad("a key's text is not among the texts", value);
-    if (++keys > CHARSMAP_NESTED)
-      return charsmap_bad("too many keys start one another", at);
+  if (u->state == 1)
+    return charsmap_bad("a key has no end", at);
+  if (u->state == 0) {
+    struct charsmap_unit behind = {0};
+    u->state = 1;
+    if (charsmap_ends(unit))
+      rc = charsmap_check_key(c, place);
+    if (rc == QTK_OK)
+      rc = charsmap_check_place(c, place, &behind);
+    *u = (struct charsmap_unit){2, (unsigned char)(behind.bytes + 1),
+                                (unsigned char)(behind.keys + charsmap_ends(unit))};
   }
-  return charsmap_check_place(c, place, depth + 1, keys);
+  if (rc == QTK_OK && (u->bytes > CHARSMAP_KEY || u->keys > CHARSMAP_NESTED))
+    rc = charsmap_bad("a key is too long, or starts with too many others", at);
+  most->bytes = u->bytes > most->bytes ? u->bytes : most->bytes;
+  most->keys = u->keys > most->keys ? u->keys : most->keys;
+  return rc;
 }
 
-static int charsmap_check_place(struct charsmap_check *c, size_t place, int depth, int keys)
+/* *most: what is the most behind this place. */
+static int charsmap_check_place(struct charsmap_check *c, size_t place, struct charsmap_unit *most)
 {
-  if (depth > CHARSMAP_KEY)
-    return charsmap_bad("a key is too long", (size_t)depth);
-  for (uint32_t byte = 0; byte < 256; byte++) {
-    if (charsmap_label(c->map->units[place ^ byte]) != byte)
-      continue;
-    int rc = charsmap_check_unit(c, place ^ byte, depth, keys);
-    if (rc != QTK_OK)
-      return rc;
-  }
-  return QTK_OK;
+  int rc = QTK_OK;
+  if (++c->depth > CHARSMAP_KEY)
+    rc = charsmap_bad("a key is too long", place);
+  for (uint32_t byte = 0; byte < 256 && rc == QTK_OK; byte++)
+    if (charsmap_label(c->map->units[place ^ byte]) == byte)
+      rc = charsmap_check_unit(c, place ^ byte, most);
+  c->depth--;
+  return rc;
 }
 
 static int charsmap_check(const struct qtk_charsmap *map)
 {
-  struct charsmap_check c = {map, calloc(map->n_units, 1)};
-  if (c.seen == NULL)
-    return qtk_error_memory(map->n_units, "a map of characters");
+  struct charsmap_check c = {map, calloc(map->n_units, sizeof *c.units), 0};
+  struct charsmap_unit most = {0};
+  if (c.units == NULL)
+    return qtk_error_memory(map->n_units * sizeof *c.units, "a map of characters");
   size_t root = charsmap_offset(map->units[0]);
-  int rc = (root | 255) < map->n_units ? charsmap_check_place(&c, root, 0, 0)
+  int rc = (root | 255) < map->n_units ? charsmap_check_place(&c, root, &most)
                                        : charsmap_bad("the root leads out of the trie", root);
-  free(c.seen);
+  free(c.units);
   return rc;
 }
 

@@ -10,6 +10,7 @@
 #include "core/tokenizer/normalize.h"
 #include "core/tokenizer/pieces.h"
 #include "core/tokenizer/pretokenize.h"
+#include "core/tokenizer/unigram.h"
 #include "core/tokenizer/vocab.h"
 
 struct qtk_tokenizer {
@@ -18,7 +19,8 @@ struct qtk_tokenizer {
   struct qtk_pretokenizer pretokenizer;
   struct qtk_vocab vocab;
   struct qtk_bpe bpe;
-  struct qtk_pieces pieces; /* in the place of bpe, if there are any */
+  struct qtk_pieces pieces;   /* in the place of bpe, if it has any */
+  struct qtk_unigram unigram; /* in the place of bpe, if it has pieces */
   struct qtk_ids before, after; /* what the post-processor puts around a text */
   struct qtk_detokenizer detokenizer;
   char *json; /* canonical */

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Normalizers: Unicode's normal forms, lower case, replacing, prepending,
- * stripping, and sequences of them. */
+ * Normalizers: Unicode's normal forms, lower case, accents, maps of characters,
+ * replacing, prepending, stripping, and sequences of them. */
 #include "core/tokenizer/normalize.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include <sodium.h>
 #include <utf8proc.h>
 
 #include "core/error.h"
+#include "core/tokenizer/charsmap.h"
 #include "core/tokenizer/utf8.h"
 #include "core/vec.h"
 
@@ -19,7 +21,9 @@ enum normalizer_kind {
   NORMALIZER_LOWER,
   NORMALIZER_REPLACE,
   NORMALIZER_PREPEND,
-  NORMALIZER_STRIP
+  NORMALIZER_STRIP,
+  NORMALIZER_ACCENTS,
+  NORMALIZER_MAP
 };
 
 struct qtk_normalizer_step {
@@ -28,6 +32,7 @@ struct qtk_normalizer_step {
   struct qtk_expression *pattern;
   char *text; /* what replaces, what is prepended */
   int left, right;
+  struct qtk_charsmap map;
 };
 
 /* ---- reading -------------------------------------------------------------------- */
@@ -47,6 +52,7 @@ void qtk_normalizer_free(struct qtk_normalizer *normalizer)
   for (size_t i = 0; i < normalizer->n; i++) {
     qtk_expression_close(normalizer->steps[i].pattern);
     free(normalizer->steps[i].text);
+    qtk_charsmap_free(&normalizer->steps[i].map);
   }
   qtk_vec_release(normalizer->steps);
   *normalizer = (struct qtk_normalizer){0};
@@ -74,6 +80,28 @@ static int normalizer_text(const struct qtk_node *node, const char *key,
   return rc;
 }
 
+static int normalizer_charsmap(const struct qtk_node *node, struct qtk_normalizer_step *step)
+{
+  struct qtk_node text = qtk_node_get(node, "precompiled_charsmap");
+  size_t n = 0;
+  const char *base64;
+  if (text.json == NULL)
+    return QTK_OK;
+  int rc = qtk_node_text(node, "precompiled_charsmap", &base64);
+  if (rc != QTK_OK || *base64 == '\0')
+    return rc;
+  unsigned char *bytes = malloc(strlen(base64));
+  if (bytes == NULL)
+    return qtk_error_memory(strlen(base64), "a map of characters");
+  if (sodium_base642bin(bytes, strlen(base64), base64, strlen(base64), NULL, &n, NULL,
+                        sodium_base64_VARIANT_ORIGINAL) != 0)
+    rc = qtk_node_error(&text, "is not base64");
+  if (rc == QTK_OK && (rc = qtk_charsmap_read(bytes, n, &step->map)) != QTK_OK)
+    rc = qtk_node_at(&text, rc);
+  free(bytes);
+  return rc;
+}
+
 /* The step of one component; owned by the caller whatever is returned. */
 static int normalizer_step(const struct qtk_node *node, const char *type,
                            struct qtk_normalizer_step *step)
@@ -88,6 +116,14 @@ static int normalizer_step(const struct qtk_node *node, const char *type,
   if (strcmp(type, "Lowercase") == 0) {
     step->kind = NORMALIZER_LOWER;
     return QTK_OK;
+  }
+  if (strcmp(type, "StripAccents") == 0) {
+    step->kind = NORMALIZER_ACCENTS;
+    return QTK_OK;
+  }
+  if (strcmp(type, "Precompiled") == 0) {
+    step->kind = NORMALIZER_MAP;
+    return normalizer_charsmap(node, step);
   }
   if (strcmp(type, "Prepend") == 0) {
     step->kind = NORMALIZER_PREPEND;
@@ -104,7 +140,8 @@ static int normalizer_step(const struct qtk_node *node, const char *type,
     return rc == QTK_OK ? qtk_node_flag(node, "strip_right", &step->right) : rc;
   }
   return qtk_node_unknown(node, type,
-                          "NFC, NFD, NFKC, NFKD, Lowercase, Prepend, Replace, Strip, Sequence");
+                          "NFC, NFD, NFKC, NFKD, Lowercase, Precompiled, Prepend, Replace, Strip, "
+                          "StripAccents, Sequence");
 }
 
 static int normalizer_add(const struct qtk_node *node, const char *type, struct qtk_normalizer *out)
@@ -216,6 +253,29 @@ static int normalizer_lower(const struct qtk_normalizer_step *step, struct qtk_m
   return rc;
 }
 
+static int normalizer_accents(const struct qtk_normalizer_step *step, struct qtk_matcher *m,
+                              const char *text, size_t n, struct qtk_str *out)
+{
+  (void)step;
+  (void)m;
+  int rc = QTK_OK;
+  for (size_t i = 0, size; i < n && rc == QTK_OK; i += size) {
+    size = qtk_utf8_char(text + i, n - i);
+    utf8proc_category_t kind =
+        utf8proc_category((utf8proc_int32_t)qtk_utf8_code(text + i, size));
+    if (kind < UTF8PROC_CATEGORY_MN || kind > UTF8PROC_CATEGORY_ME)
+      rc = qtk_str_add_bytes(out, text + i, size);
+  }
+  return rc;
+}
+
+static int normalizer_charsmap_run(const struct qtk_normalizer_step *step, struct qtk_matcher *m,
+                                   const char *text, size_t n, struct qtk_str *out)
+{
+  (void)m;
+  return qtk_normalizer_map(&step->map, text, n, out);
+}
+
 static int normalizer_replace(const struct qtk_normalizer_step *step, struct qtk_matcher *m,
                               const char *text, size_t n, struct qtk_str *out)
 {
@@ -268,6 +328,10 @@ static int normalizer_run_step(const struct qtk_normalizer_step *step, struct qt
     return normalizer_valid(normalizer_form, step, m, text, n, out);
   case NORMALIZER_LOWER:
     return normalizer_valid(normalizer_lower, step, m, text, n, out);
+  case NORMALIZER_ACCENTS:
+    return normalizer_valid(normalizer_accents, step, m, text, n, out);
+  case NORMALIZER_MAP:
+    return normalizer_valid(normalizer_charsmap_run, step, m, text, n, out);
   case NORMALIZER_REPLACE:
     return normalizer_valid(normalizer_replace, step, m, text, n, out);
   case NORMALIZER_PREPEND:

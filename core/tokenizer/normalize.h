@@ -19,6 +19,12 @@ void qtk_normalizer_free(struct qtk_normalizer *normalizer);
 int qtk_normalizer_run(const struct qtk_normalizer *normalizer, struct qtk_matcher *m,
                        const char *text, size_t n, struct qtk_str *out);
 
+struct qtk_charsmap;
+
+/* Appends text [n bytes, valid UTF-8] through a map of characters (normalize-map.c). */
+int qtk_normalizer_map(const struct qtk_charsmap *map, const char *text, size_t n,
+                       struct qtk_str *out);
+
 /* "pattern": {"Regex": ...} or {"String": ...}; shared with the splitting. */
 int qtk_pattern_read(const struct qtk_node *node, struct qtk_expression **e);
 

@@ -155,5 +155,10 @@ int qtk_tokenizer_read_model(const struct qtk_node *model, struct qtk_tokenizer 
     return model_read_bpe(model, t);
   if (strcmp(type, "SentencePiece") == 0)
     return model_read_pieces(model, t);
-  return qtk_node_error(&node, "\"%s\" is not understood; known are BPE, SentencePiece", type);
+  if (strcmp(type, "Unigram") == 0)
+    return t->pretokenizer.bytes
+               ? qtk_node_error(&node, "Unigram does not go with the pre-tokenizer ByteLevel")
+               : qtk_unigram_read(model, &t->vocab, &t->unigram);
+  return qtk_node_error(&node, "\"%s\" is not understood; known are BPE, Unigram, SentencePiece",
+                        type);
 }

@@ -25,12 +25,17 @@ static uint64_t vocab_mix(uint64_t h)
   return h ^ h >> 29;
 }
 
+static uint64_t vocab_hash_add(uint64_t h, char c)
+{
+  return (h ^ (unsigned char)c) * 0x100000001b3u;
+}
+
 static uint64_t vocab_hash(const char *text, size_t n)
 {
-  uint64_t h = 0xcbf29ce484222325u;
+  struct qtk_vocab_prefix p = QTK_VOCAB_PREFIX;
   for (size_t i = 0; i < n; i++)
-    h = (h ^ (unsigned char)text[i]) * 0x100000001b3u;
-  return vocab_mix(h);
+    p.hash = vocab_hash_add(p.hash, text[i]);
+  return p.hash;
 }
 
 static uint64_t vocab_hash_pair(int32_t left, int32_t right)
@@ -46,10 +51,11 @@ const char *qtk_vocab_text(const struct qtk_vocab *v, int32_t id, size_t *n)
   return v->texts.data + v->tokens[id].at;
 }
 
-/* The slot of a text, or the empty one where it would be. */
-static size_t vocab_text_slot(const struct qtk_vocab *v, const char *text, size_t n)
+/* The slot of a text with this hash, or the empty one where it would be. */
+static size_t vocab_hashed_slot(const struct qtk_vocab *v, uint64_t hash, const char *text,
+                                size_t n)
 {
-  size_t slot = vocab_hash(text, n) & (v->text_slots - 1);
+  size_t slot = vocab_mix(hash) & (v->text_slots - 1);
   while (v->by_text[slot] != 0) {
     const struct qtk_token *t = &v->tokens[v->by_text[slot] - 1];
     if (t->bytes == n && memcmp(v->texts.data + t->at, text, n) == 0)
@@ -57,6 +63,23 @@ static size_t vocab_text_slot(const struct qtk_vocab *v, const char *text, size_
     slot = (slot + 1) & (v->text_slots - 1);
   }
   return slot;
+}
+
+static size_t vocab_text_slot(const struct qtk_vocab *v, const char *text, size_t n)
+{
+  return vocab_hashed_slot(v, vocab_hash(text, n), text, n);
+}
+
+int32_t qtk_vocab_next_prefix(const struct qtk_vocab *v, const char *text, size_t n,
+                              struct qtk_vocab_prefix *p)
+{
+  while (v->text_slots > 0 && p->bytes < n) {
+    p->hash = vocab_hash_add(p->hash, text[p->bytes++]);
+    uint32_t found = v->by_text[vocab_hashed_slot(v, p->hash, text, p->bytes)];
+    if (found != 0)
+      return (int32_t)found - 1;
+  }
+  return -1;
 }
 
 int32_t qtk_vocab_find(const struct qtk_vocab *v, const char *text, size_t n)

@@ -46,6 +46,15 @@ void qtk_vocab_free(struct qtk_vocab *v); /* {0} is fine */
 int qtk_vocab_add(struct qtk_vocab *v, int32_t id, const char *text, size_t n, uint32_t flags);
 /* The id of a text, or -1. */
 int32_t qtk_vocab_find(const struct qtk_vocab *v, const char *text, size_t n);
+/* The texts that `text` [n bytes] starts with, shortest first: the id of the next one, of
+ * prefix->bytes; -1 behind the last. */
+struct qtk_vocab_prefix {
+  size_t bytes;
+  uint64_t hash;
+};
+#define QTK_VOCAB_PREFIX {0, 0xcbf29ce484222325u}
+int32_t qtk_vocab_next_prefix(const struct qtk_vocab *v, const char *text, size_t n,
+                              struct qtk_vocab_prefix *prefix);
 /* The text of an id and its bytes; NULL if there is no such id. */
 const char *qtk_vocab_text(const struct qtk_vocab *v, int32_t id, size_t *n);
 

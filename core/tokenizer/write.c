@@ -93,6 +93,8 @@ static int write_model(const struct qtk_tokenizer *t, struct qtk_str *out)
   qtk_str_add(out, ",\"model\":");
   if (t->pieces.n > 0)
     return qtk_pieces_write(&t->pieces, &t->vocab, out);
+  if (t->unigram.n > 0)
+    return qtk_unigram_write(&t->unigram, &t->vocab, out);
   qtk_str_add(out, "{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":");
   int rc =
       t->bpe.unknown < 0 ? qtk_str_add(out, "null") : qtk_tokenizer_write_token(&t->vocab, t->bpe.unknown, out);

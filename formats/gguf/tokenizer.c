@@ -323,7 +323,8 @@ int gguf_tokenizer_make(const struct gguf_meta *meta, char **json)
   else if (tokenizer_is(model, "llama"))
     rc = tokenizer_sentencepiece(&t);
   else
-    rc = qtk_error(QTK_EINPUT, "tokenizer.ggml.model is another than gpt2 and llama");
+    rc = qtk_error(QTK_EINPUT, "tokenizer.ggml.model is \"%.*s\": understood are gpt2 and llama",
+                   GGUF_SHOW(model));
   gguf_put(&t.out, "}\n");
   char *text = gguf_text_end(&t.out);
   if (rc || !text) {

@@ -500,7 +500,7 @@ int main(void)
   check_bpe();
   check_bos();
   check_pieces();
-  check_tokenizer_error("bert", "a", "1", "tokenizer.ggml.model is another than gpt2 and llama");
+  check_tokenizer_error("bert", "a", "1", "tokenizer.ggml.model is \"bert\": understood are gpt2 and llama");
   check_tokenizer_error("gpt2", "\xff", "1", "token 0 is not UTF-8");
   check_split();
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {

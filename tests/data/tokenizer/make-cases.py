@@ -5,9 +5,11 @@ with many tokenizers. Each case changes the tokenizer of tests/data/nano/llama.
 
     pip install tokenizers==0.23.3 && ./make-cases.py
 """
+import base64
 import json
 import os
 import random
+import struct
 import tomllib
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -151,6 +153,51 @@ for entry in data["pretokenizer"]:
         "pre_tokenizer": {"type": "Named", "name": entry["names"][0]}, "named": entry}
 
 
+def fields(data):
+    """Number and value of each field of a protocol buffer."""
+    at = 0
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at, value, shift = at + 1, value | (byte & 127) << shift, shift + 7
+            if byte < 128:
+                return value
+
+    while at < len(data):
+        number, kind = divmod(varint(), 8)
+        if kind == 0:
+            yield number, varint()
+        else:
+            size = varint() if kind == 2 else 4
+            yield number, data[at:at + size]
+            at += size
+
+
+def unigram(name, **flags):
+    """A tokenizer.json of what make-pieces.py trained."""
+    with open(os.path.join(here, name + ".model"), "rb") as f:
+        parts = list(fields(f.read()))
+    vocab, charsmap = [], b""
+    for number, part in parts:
+        if number == 1:
+            piece = dict(fields(part))
+            vocab.append([piece[1].decode(), struct.unpack("<f", piece.get(2, bytes(4)))[0]])
+        elif number == 3:
+            charsmap = dict(fields(part)).get(2, b"")
+    meta = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+    normal = {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap).decode()}
+    return {"model": {"type": "Unigram", "unk_id": 0, "vocab": vocab, **flags},
+            "normalizer": normal if charsmap else {"type": "StripAccents"},
+            "added_tokens": specials, "pre_tokenizer": meta, "decoder": meta}
+
+
+cases["unigram"] = unigram("unigram")
+cases["unigram bytes"] = unigram("unigram-bytes", byte_fallback=True)
+
+
 def change(case):
     """The tokenizer of a case, as the test makes it."""
     made = json.loads(json.dumps(base))
@@ -160,6 +207,8 @@ def change(case):
         patch["model"], start = {}, "pieces"
     if start:
         made["model"] = json.loads(json.dumps(model))
+    if patch.get("model", {}).get("type") == "Unigram":
+        made["model"] = {}
     made["model"].update(patch.pop("model", {}))
     entry = patch.pop("named", None)
     made.update(patch)
