@@ -113,6 +113,38 @@ expect_status 0 python3 "$reader" packed floats "$says" turned
 again packed auto
 again order.qtk auto
 
+# Rows in another order in the files, with zeros that do not begin with a byte.
+mkdir arch
+sed 's/^q = "\(model.*\)"$/q = { name = "\1", rows = "interleaved" }/' \
+  "$QTK_SRCDIR/arch/llama.toml" >arch/llama.toml
+cmp -s arch/llama.toml "$QTK_SRCDIR/arch/llama.toml" && fail "the order of rows did not change"
+job llama 3 32 v2
+awk '{ print } /^group/ { print "targets = \"self_attn\"" }' job.toml >rows.toml
+ours=$QTK_ARCH_PATH
+QTK_ARCH_PATH=$PWD/arch:$ours
+expect_status 0 qtk run rows.toml
+expect_status 0 python3 "$reader" packed floats gptq_v2
+expect_status 0 qtk eval packed "$text" --context 64 --windows 2 --report order.json
+expect_status 0 qtk eval rows.qtk "$text" --context 64 --windows 2 --report rows.json
+test "$(digest order.json)" = "$(digest rows.json)" || fail "another order: other integers"
+QTK_ARCH_PATH=$ours
+
+# Q4_0 and Q8_0 of GGUF are groups of 32 around the middle: no weight changes.
+for bits in 4 8; do
+  job gpt2 $bits 32 auto
+  awk '/^\[\[stage\]\]/ && ++stages == 3 { exit } /^version/ { next }
+    { sub("\"gptq\"", "\"gguf\""); sub("\"packed\"", "\"model.gguf\""); print }
+    /^group/ { print "symmetric = true" }' job.toml >gguf.toml
+  expect_status 0 qtk run gguf.toml
+  awk '/^\[\[stage\]\]/ { stages++ } stages != 1 { print }' job.toml >from.toml
+  rm -rf packed floats
+  expect_status 0 qtk run from.toml --set model.path=model.gguf
+  expect_text '"sym": true' packed/quantize_config.json
+  expect_status 0 python3 "$reader" packed floats gptq turned
+  test "$(cat out)" = 8 || fail "from GGUF: $(cat out) linears"
+  rm -f model.gguf
+done
+
 # What a checkpoint cannot hold is refused before anything is quantized.
 job qwen3 4 32 auto
 expect_status 2 qtk run job.toml
