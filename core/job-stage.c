@@ -17,7 +17,8 @@ static const char *const job_quantize_keys[] = {"run",     "name",     "method",
 static const char *const job_export_keys[] = {"run", "name", "format", "path", NULL};
 static const char *const job_override_keys[] = {"match", "skip", "method", NULL};
 static const char *const job_perplexity_keys[] = {"data", "protocol", "context", "windows", NULL};
-static const char *const job_calibrate_keys[] = {"data", "samples", "length", "sequential", NULL};
+static const char *const job_calibrate_keys[] = {"data", "samples", "length", "sequential", "template",
+                                                 NULL};
 static const char *const job_divergence_keys[] = {"data", "context", "windows", NULL};
 static const char *const job_choices_keys[] = {"path",    "suite", "examples", "score",
                                                "shots",   "limit", "context",  "subjects",
@@ -216,7 +217,8 @@ static int job_read_calibrate(const struct qtk_job *job, const struct qtk_toml *
       (rc = qtk_job_int(c->node, "samples", 1, 1 << 20, &c->samples)) != QTK_OK ||
       (rc = qtk_job_int(c->node, "length", 0, 1 << 20, &c->length)) != QTK_OK)
     return rc;
-  return qtk_toml_get_bool(c->node, "sequential", &c->sequential);
+  rc = qtk_toml_get_bool(c->node, "sequential", &c->sequential);
+  return rc == QTK_OK ? qtk_toml_get_text(c->node, "template", &c->template) : rc;
 }
 
 static int job_read_quantize(const struct qtk_job *job, struct qtk_job_stage *stage)

@@ -25,6 +25,7 @@ struct qtk_job_calibrate {
   char *data;                  /* path, relative to where the program runs */
   int64_t samples;
   int64_t length; /* 0: as long as windows of evaluations */
+  const char *template; /* by which examples are written down; NULL: data is no examples */
   int sequential;
 };
 

@@ -3,6 +3,7 @@
 #include "core/arch.h"
 #include "core/block.h"
 #include "core/calibrate.h"
+#include "core/chat.h"
 #include "core/error.h"
 #include "core/eval.h"
 #include "core/fs.h"
@@ -55,6 +56,23 @@ static int calibrate_length(const struct qtk_plan *plan, const struct qtk_job_ca
   return QTK_OK;
 }
 
+/* Examples are written down by a template that there is; others need none. */
+static int calibrate_template(const struct qtk_job_calibrate *job)
+{
+  struct qtk_chat_source source = {.name = job->template};
+  struct qtk_chat *chat = NULL;
+  if (job->template == NULL && qtk_path_ends(job->data, ".json"))
+    return qtk_toml_error(qtk_toml_get(job->node, "data"),
+                          "data = \"%s\": an array of examples is written down by a template: give "
+                          "template = \"...\" beside it",
+                          qtk_path_base(job->data));
+  int rc = job->template != NULL ? qtk_chat_open(&source, &chat) : QTK_OK;
+  qtk_chat_close(chat);
+  if (rc == QTK_OK || rc == QTK_ENOMEM)
+    return rc;
+  return qtk_error_at(QTK_EJOB, "%s:%d", qtk_toml_file(job->node), qtk_toml_line(job->node));
+}
+
 int qtk_plan_calibrate(struct qtk_plan *plan, struct qtk_plan_stage *stage)
 {
   const struct qtk_job_calibrate *job = &stage->job->calibrate;
@@ -66,9 +84,11 @@ int qtk_plan_calibrate(struct qtk_plan *plan, struct qtk_plan_stage *stage)
     qtk_warn("%s:%d: calibrate has no effect: no quantizer of this stage needs it",
              qtk_toml_file(job->node), qtk_toml_line(job->node));
   c->data = job->data;
+  c->template = job->template;
   c->samples = job->samples;
   c->sequential = job->sequential;
-  if ((rc = calibrate_length(plan, job, &c->length)) != QTK_OK)
+  if ((rc = calibrate_template(job)) != QTK_OK ||
+      (rc = calibrate_length(plan, job, &c->length)) != QTK_OK)
     return rc;
   if (!qtk_path_exists(c->data))
     return qtk_error(QTK_EINPUT, "%s: no such file (data of a stage in %s)", c->data,
@@ -147,17 +167,14 @@ static int calibrate_bytes(const struct qtk_plan *plan, struct qtk_plan_quantize
 int qtk_plan_calibrate_fit(const struct qtk_plan *plan, struct qtk_plan_quantize *q,
                            uint64_t weights, uint64_t room)
 {
-  static const struct {
-    uint64_t keep;
-    int spill;
-  } ways[] = {{CALIBRATE_KEEP, 0}, {0, 0}, {CALIBRATE_KEEP, 1}, {0, 1}};
   uint64_t hidden = 4 * (uint64_t)(q->calibrate.samples * q->calibrate.length) *
                     (uint64_t)qtk_model_info(plan->model)->dims.hidden;
-  int rc = QTK_OK;
-  for (size_t i = hidden > CALIBRATE_HIDDEN ? 2 : 0; i < 4 && rc == QTK_OK; i++) {
-    rc = calibrate_bytes(plan, q, weights, ways[i].keep, ways[i].spill);
-    if (q->calibrate.memory <= room)
-      break;
-  }
-  return rc;
+  struct qtk_plan_calibrate *c = &q->calibrate;
+  int rc = calibrate_bytes(plan, q, weights, 0, hidden > CALIBRATE_HIDDEN);
+  if (rc == QTK_OK && c->memory > room)
+    rc = calibrate_bytes(plan, q, weights, 0, 1);
+  if (rc != QTK_OK || c->memory >= room)
+    return rc;
+  uint64_t left = (room - c->memory) / (c->cross ? 2 : 1);
+  return calibrate_bytes(plan, q, weights, left < CALIBRATE_KEEP ? left : CALIBRATE_KEEP, c->spill);
 }

@@ -129,6 +129,8 @@ static int resolve_calibrate(const struct qtk_plan_calibrate *c, struct qtk_toml
     rc = qtk_toml_set_int(table, "samples", c->samples);
   if (rc == QTK_OK)
     rc = qtk_toml_set_int(table, "length", c->length);
+  if (rc == QTK_OK && c->template != NULL)
+    rc = qtk_toml_set_text(table, "template", c->template);
   return rc == QTK_OK ? qtk_toml_set_bool(table, "sequential", c->sequential) : rc;
 }
 

@@ -41,7 +41,7 @@ struct qtk_plan_group {
 /* Where statistics come from, with nothing left open. */
 struct qtk_plan_calibrate {
   int wanted; /* a linear of the stage needs them */
-  const char *data;
+  const char *data, *template;
   int64_t samples, length;
   int sequential, cross;
   uint64_t keep; /* bytes that may be kept inside a block */

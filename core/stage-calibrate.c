@@ -88,6 +88,20 @@ static int calibration_overlaps(struct quantize_calibration *c, const struct qtk
   return rc;
 }
 
+static int calibration_read(struct quantize_calibration *c, struct qtk_text *text)
+{
+  const struct qtk_plan_calibrate *plan = &c->plan->calibrate;
+  struct qtk_chat_source source = {.name = plan->template};
+  struct qtk_chat *chat = NULL;
+  int rc = plan->template != NULL ? qtk_chat_open(&source, &chat) : QTK_OK;
+  struct qtk_text_recipe recipe = {.rows = QTK_ROWS_EXAMPLES, .join = "\n\n", .chat = chat};
+  if (rc == QTK_OK)
+    rc = qtk_text_read_as(c->work->ctx, plan->data, c->work->tokenizer,
+                          chat != NULL ? &recipe : NULL, text);
+  qtk_chat_close(chat);
+  return rc;
+}
+
 static int calibration_open(struct quantize_calibration *c)
 {
   const struct qtk_plan_calibrate *plan = &c->plan->calibrate;
@@ -101,7 +115,7 @@ static int calibration_open(struct quantize_calibration *c)
     options.spill = qtk_state_dir(c->work->state);
   int rc = calibration_source(c, &source);
   if (rc == QTK_OK)
-    rc = qtk_text_read(c->work->ctx, plan->data, c->work->tokenizer, &text);
+    rc = calibration_read(c, &text);
   if (rc == QTK_OK)
     rc = calibration_overlaps(c, &text);
   if (rc == QTK_OK)

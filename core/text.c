@@ -76,7 +76,8 @@ static int text_tokenize(struct qtk_context *ctx, const char *path, const struct
                          const struct qtk_tokenizer *tokenizer,
                          const struct qtk_text_recipe *recipe, struct qtk_text *text)
 {
-  struct text_rows rows = {path, recipe->rows, (const char *)map->data, map->size, 0, 0, {0}};
+  struct text_rows rows = {.path = path, .kind = recipe->rows, .chat = recipe->chat,
+                           .data = (const char *)map->data, .size = map->size};
   int rc;
   if (recipe->rows == QTK_ROWS_FILE)
     rc = text_whole(map, tokenizer, text);
@@ -84,7 +85,7 @@ static int text_tokenize(struct qtk_context *ctx, const char *path, const struct
     rc = qtk_text_crops(ctx, &rows, tokenizer, recipe, text);
   else
     rc = text_joined(&rows, tokenizer, recipe, text);
-  qtk_str_free(&rows.row);
+  qtk_text_rows_end(&rows);
   return rc == QTK_OK ? rc : qtk_error_at(rc, "%s", path);
 }
 

@@ -9,6 +9,7 @@
 #ifndef QTK_CORE_TEXT_H
 #define QTK_CORE_TEXT_H
 
+#include "core/chat.h"
 #include "core/tokenizer.h"
 
 #define QTK_TEXT_BYTES (UINT64_C(1) << 30)
@@ -26,7 +27,9 @@ struct qtk_text {
 enum qtk_rows {
   QTK_ROWS_FILE,     /* the file is one text, or documents by its name: see above */
   QTK_ROWS_LINES,    /* each line, without the blanks around it */
-  QTK_ROWS_DOCUMENTS /* the text of each line of JSON, whatever the file's name */
+  QTK_ROWS_DOCUMENTS, /* the text of each line of JSON, whatever the file's name */
+  QTK_ROWS_EXAMPLES   /* a JSON array of objects with instruction, input and output, written
+                         down by the recipe's template; an empty input is none */
 };
 
 /* How a file becomes a text. */
@@ -38,6 +41,7 @@ struct qtk_text_recipe {
    * at a random place of a random one of the documents that have more tokens than that,
    * tokenised by itself. The context's seed and the number of the crop decide. */
   int64_t crops, length;
+  const struct qtk_chat *chat; /* the template of examples */
 };
 
 /* The tokens are counted against the memory limit until they are freed, the text

@@ -65,6 +65,28 @@ yes 'Nobody else has written this.' | head -n 100 >half.txt
 expect_status 0 qtk run both.toml --set output.bundle=
 grep 'also stands' err && fail "an overlap that is none"
 
+# Examples in JSON are the text that their template makes of them.
+awk 'BEGIN {
+  printf "[" >"examples.json"
+  for (i = 0; i < 40; i++) {
+    printf "%s{\"instruction\": \"Say %d.\", \"input\": \"\", \"output\": \"It is %d.\"}\n", i ? "," : "", i, i >"examples.json"
+    printf "%sBelow is an instruction that describes a task. Write a response that appropriately completes the request.\n\n### Instruction:\nSay %d.\n\n### Response:\nIt is %d.", i ? "\n\n" : "", i, i >"examples.txt"
+  }
+  print "]" >"examples.json"
+}' </dev/null
+expect_status 0 qtk run job.toml --set stage.0.calibrate.data=examples.json \
+  --set stage.0.calibrate.template=alpaca
+grep '"relative_error"' job.json >errors
+rm job.qtk job.json
+expect_status 0 qtk run job.toml --set stage.0.calibrate.data=examples.txt
+grep '"relative_error"' job.json | cmp - errors || fail "examples are another text"
+rm job.qtk job.json
+expect_status 2 qtk run job.toml --set stage.0.calibrate.data=examples.json
+expect_text 'template = ' err
+expect_status 2 qtk run job.toml --set stage.0.calibrate.data=examples.json \
+  --set stage.0.calibrate.template=alpacca
+expect_text 'alpacca' err
+
 # Mistakes.
 expect_status 2 qtk run job.toml --set stage.0.calibrate.sampels=3
 expect_text '"samples"' err
