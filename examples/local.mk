@@ -5,6 +5,7 @@ nobase_dist_pkgdata_DATA += \
 	%D%/multiple-choice.toml \
 	%D%/gptq.toml \
 	%D%/mixed-bits.toml \
+	%D%/optq.toml \
 	%D%/quickstart.toml \
 	%D%/text/calibrate.txt \
 	%D%/text/evaluate.txt \

@@ -108,6 +108,7 @@ SH_TESTS = \
 	%D%/cli/4020-resume.sh \
 	%D%/cli/4040-calibrate.sh \
 	%D%/cli/4041-calibrate-resume.sh \
+	%D%/cli/4050-optq.sh \
 	%D%/cli/9000-full-disk.sh \
 	%D%/cli/9010-broken-models.sh \
 	$(LINT_TESTS)

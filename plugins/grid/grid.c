@@ -39,6 +39,13 @@ static const float *grid_block(const float *w, int64_t n, int64_t i, float pad[G
   return pad;
 }
 
+/* The same of value [n], or ones. */
+static const float *grid_values(const float *value, int64_t n, int64_t i, float pad[GRID_LANES])
+{
+  static const float ones[GRID_LANES] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+  return value ? grid_block(value, n, i, pad) : ones;
+}
+
 static int64_t grid_blocks(int64_t n)
 {
   return (n + GRID_LANES - 1) / GRID_LANES;
@@ -120,16 +127,17 @@ static double grid_lane_sum(const double s[GRID_LANES])
   return (four[0] + four[1]) + (four[2] + four[3]);
 }
 
-static double grid_squares(const struct grid *grid, int32_t top, const float *w, int64_t n)
+static double grid_squares(const struct grid *grid, int32_t top, const float *w,
+                           const float *value, int64_t n)
 {
-  float scale = grid->scale, pad[GRID_LANES];
+  float scale = grid->scale, pad[GRID_LANES], pad_v[GRID_LANES];
   int32_t zero = grid->zero;
   double sums[GRID_LANES] = {0};
   for (int64_t i = 0; i < grid_blocks(n); i++) {
-    const float *x = grid_block(w, n, i, pad);
+    const float *x = grid_block(w, n, i, pad), *v = grid_values(value, n, i, pad_v);
     for (int l = 0; l < GRID_LANES; l++) {
       float e = x[l] - scale * (float)(grid_code(x[l], scale, zero, top) - zero);
-      sums[l] += (double)e * (double)e;
+      sums[l] += (double)v[l] * ((double)e * (double)e);
     }
   }
   return grid_lane_sum(sums);
@@ -158,42 +166,42 @@ static inline float grid_exp2(float x)
 }
 
 /* sum |e / scale|^exponent: powers of numbers around 1, whatever the scale. */
-static double grid_powers(const struct grid *grid, int32_t top, const float *w, int64_t n,
-                          float exponent)
+static double grid_powers(const struct grid *grid, int32_t top, const float *w,
+                          const float *value, int64_t n, float exponent)
 {
-  float scale = grid->scale, pad[GRID_LANES];
+  float scale = grid->scale, pad[GRID_LANES], pad_v[GRID_LANES];
   int32_t zero = grid->zero;
   double sums[GRID_LANES] = {0};
   for (int64_t i = 0; i < grid_blocks(n); i++) {
-    const float *x = grid_block(w, n, i, pad);
+    const float *x = grid_block(w, n, i, pad), *v = grid_values(value, n, i, pad_v);
     for (int l = 0; l < GRID_LANES; l++) {
       float e = fabsf(x[l] / scale - (float)(grid_code(x[l], scale, zero, top) - zero));
       float y = exponent * grid_log2(e > 0x1p-60f ? e : 0x1p-60f);
-      sums[l] += grid_exp2(y > -100.0f ? y : -100.0f);
+      sums[l] += (double)v[l] * (double)grid_exp2(y > -100.0f ? y : -100.0f);
     }
   }
   return grid_lane_sum(sums);
 }
 
-double grid_error(const struct grid_rule *rule, const struct grid *grid, const float *w, int64_t n,
-                  double exponent)
+double grid_error(const struct grid_rule *rule, const struct grid *grid, const float *w,
+                  const float *value, int64_t n, double exponent)
 {
   int32_t top = grid_top(rule);
   if (exponent == 2.0)
-    return grid_squares(grid, top, w, n);
-  return grid_powers(grid, top, w, n, (float)exponent) * pow(grid->scale, exponent);
+    return grid_squares(grid, top, w, value, n);
+  return grid_powers(grid, top, w, value, n, (float)exponent) * pow(grid->scale, exponent);
 }
 
 /* ---- better grids ---------------------------------------------------------------- */
 
-static void grid_search(const struct grid_rule *rule, const float *w, int64_t n, float lo, float hi,
-                        struct grid *best)
+static void grid_search(const struct grid_rule *rule, const float *w, const float *value,
+                        int64_t n, float lo, float hi, struct grid *best)
 {
-  double least = grid_error(rule, best, w, n, rule->exponent);
+  double least = grid_error(rule, best, w, value, n, rule->exponent);
   for (int i = 1; i < GRID_TRIALS; i++) {
     float keep = (float)(1.0 - i / 100.0);
     struct grid trial = grid_of(rule, keep * lo, keep * hi);
-    double error = grid_error(rule, &trial, w, n, rule->exponent);
+    double error = grid_error(rule, &trial, w, value, n, rule->exponent);
     if (error < least) {
       least = error;
       *best = trial;
@@ -203,18 +211,18 @@ static void grid_search(const struct grid_rule *rule, const float *w, int64_t n,
 
 /* The scale that fits best while the codes stay as they are: <w, q - z> / <q - z, q - z>. */
 static float grid_fit(const struct grid_rule *rule, const struct grid *grid, const float *w,
-                      int64_t n)
+                      const float *value, int64_t n)
 {
   float scale = grid->scale;
   int32_t zero = grid->zero, top = grid_top(rule);
-  float pad[GRID_LANES];
+  float pad[GRID_LANES], pad_v[GRID_LANES];
   double cross[GRID_LANES] = {0}, squares[GRID_LANES] = {0};
   for (int64_t i = 0; i < grid_blocks(n); i++) {
-    const float *x = grid_block(w, n, i, pad);
+    const float *x = grid_block(w, n, i, pad), *v = grid_values(value, n, i, pad_v);
     for (int l = 0; l < GRID_LANES; l++) {
       double q = grid_code(x[l], scale, zero, top) - zero;
-      cross[l] += q * (double)x[l];
-      squares[l] += q * q;
+      cross[l] += (double)v[l] * (q * (double)x[l]);
+      squares[l] += (double)v[l] * (q * q);
     }
   }
   double sum = grid_lane_sum(squares);
@@ -223,13 +231,13 @@ static float grid_fit(const struct grid_rule *rule, const struct grid *grid, con
 }
 
 /* Takes `trial` if it rounds w with a smaller error; 1 if so. */
-static int grid_try(const struct grid_rule *rule, const float *w, int64_t n, struct grid trial,
-                    struct grid *best, double *least)
+static int grid_try(const struct grid_rule *rule, const float *w, const float *value, int64_t n,
+                    struct grid trial, struct grid *best, double *least)
 {
   if (!(trial.scale > 0.0f) || !isfinite(trial.scale) || trial.zero < 0 ||
       trial.zero > grid_top(rule))
     return 0;
-  double error = grid_error(rule, &trial, w, n, 2.0);
+  double error = grid_error(rule, &trial, w, value, n, 2.0);
   if (!(error < *least))
     return 0;
   *least = error;
@@ -238,21 +246,23 @@ static int grid_try(const struct grid_rule *rule, const float *w, int64_t n, str
 }
 
 /* Scale and zero in turn, each kept only if the squared error falls: never worse. */
-static void grid_descend(const struct grid_rule *rule, const float *w, int64_t n, struct grid *best)
+static void grid_descend(const struct grid_rule *rule, const float *w, const float *value,
+                         int64_t n, struct grid *best)
 {
-  double least = grid_error(rule, best, w, n, 2.0);
+  double least = grid_error(rule, best, w, value, n, 2.0);
   int better = 1;
   for (int64_t round = 0; round < rule->descent && better; round++) {
-    struct grid trial = {grid_fit(rule, best, w, n), best->zero};
-    better = grid_try(rule, w, n, trial, best, &least);
+    struct grid trial = {grid_fit(rule, best, w, value, n), best->zero};
+    better = grid_try(rule, w, value, n, trial, best, &least);
     for (int step = -1; step <= 1 && !rule->symmetric; step += 2) {
       trial = (struct grid){best->scale, best->zero + step};
-      better |= grid_try(rule, w, n, trial, best, &least);
+      better |= grid_try(rule, w, value, n, trial, best, &least);
     }
   }
 }
 
-int grid_choose(const struct grid_rule *rule, const float *w, int64_t n, struct grid *grid)
+int grid_choose(const struct grid_rule *rule, const float *w, const float *value, int64_t n,
+                struct grid *grid)
 {
   float lo, hi;
   if (!grid_range(w, n, &lo, &hi))
@@ -269,9 +279,9 @@ int grid_choose(const struct grid_rule *rule, const float *w, int64_t n, struct 
   if (!isfinite(grid->scale))
     return 0;
   if (rule->search)
-    grid_search(rule, w, n, lo, hi, grid);
+    grid_search(rule, w, value, n, lo, hi, grid);
   if (rule->descent > 0)
-    grid_descend(rule, w, n, grid);
+    grid_descend(rule, w, value, n, grid);
   return 1;
 }
 

@@ -20,8 +20,10 @@ struct grid {
   int zero;    /* 0 .. top */
 };
 
-/* The grid of w [n]. 1, or 0 if a weight is not finite or the scale is beyond its type. */
-int grid_choose(const struct grid_rule *rule, const float *w, int64_t n, struct grid *grid);
+/* The grid of w [n]. 1, or 0 if a weight is not finite or the scale is beyond its type. `value`
+ * [n] says how much the error of each weight counts in search and descent; NULL: all the same. */
+int grid_choose(const struct grid_rule *rule, const float *w, const float *value, int64_t n,
+                struct grid *grid);
 
 /* QTK_ENUMERIC with the reason why w [n], row `row` and columns from `col` on, has none. */
 int grid_refuse(const struct grid_rule *rule, const float *w, int64_t n, int64_t row, int64_t col);
@@ -30,8 +32,8 @@ int grid_refuse(const struct grid_rule *rule, const float *w, int64_t n, int64_t
 void grid_round(const struct grid_rule *rule, const struct grid *grid, const float *w, int64_t n,
                 uint8_t *codes);
 
-/* sum |what - w|^exponent over w [n] rounded to the grid. */
-double grid_error(const struct grid_rule *rule, const struct grid *grid, const float *w, int64_t n,
-                  double exponent);
+/* sum value |what - w|^exponent over w [n] rounded to the grid. */
+double grid_error(const struct grid_rule *rule, const struct grid *grid, const float *w,
+                  const float *value, int64_t n, double exponent);
 
 #endif

@@ -38,11 +38,11 @@ static int64_t columns_top(const struct optq_columns *k)
 
 /* ---- grids --------------------------------------------------------------------------------- */
 
-static int columns_grid(const struct optq_columns *k, const float *x, int64_t n, int64_t row,
-                        int64_t column, int64_t group)
+static int columns_grid(const struct optq_columns *k, const float *x, const float *value,
+                        int64_t n, int64_t row, int64_t column, int64_t group)
 {
   struct grid grid;
-  if (!grid_choose(&k->rule, x, n, &grid))
+  if (!grid_choose(&k->rule, x, value, n, &grid))
     return grid_refuse(&k->rule, x, n, k->linear->row + row, column);
   qtk_set_scale(k->out, row, group, grid.scale);
   if (!k->rule.symmetric)
@@ -64,7 +64,7 @@ static int columns_grids_slice(void *arg, size_t task)
   for (; row < end && row < k->linear->rows; row++)
     for (int64_t col = 0; col < cols && rc == QTK_OK; col += g->group) {
       int64_t n = cols - col < g->group ? cols - col : g->group;
-      rc = columns_grid(k, k->w + row * cols + col, n, row, col, col / g->group);
+      rc = columns_grid(k, k->w + row * cols + col, k->value + col, n, row, col, col / g->group);
     }
   return rc;
 }
@@ -96,7 +96,7 @@ static int slice_choose(const struct slice *s, int64_t j)
     else
       for (int64_t c = 0; c < n; c++)
         x[c] = s->w[j + c][r];
-    rc = columns_grid(b->k, row, n, s->row + r, o->column[p], o->group[p]);
+    rc = columns_grid(b->k, row, b->k->value + p, n, s->row + r, o->column[p], o->group[p]);
   }
   return rc;
 }

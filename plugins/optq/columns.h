@@ -18,6 +18,8 @@ struct optq_columns {
   const struct optq_factor *factor;
   int64_t block; /* at most OPTQ_BLOCK */
   float *w;      /* [rows, cols] by position; becomes codes */
+  const float *value; /* [cols] what errors cost where grids are chosen: by column for
+                         optq_columns_grids, by position for optq_columns_round */
   struct qtk_qtensor *out;
   double objective; /* set: 0.5 tr (dW H dWT), H with damping */
 };

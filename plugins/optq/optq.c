@@ -30,7 +30,7 @@ static const struct qtk_option optq_table[] = {
     QTK_OPT_BOOL(struct optq_options, symmetric, 0,
                  "Ranges symmetric around zero, so that no zero points are stored."),
     QTK_OPT_TEXT(struct optq_options, scales, "f16", "f16 f32", "Type of the stored scales."),
-    QTK_OPT_BOOL(struct optq_options, search, 0,
+    QTK_OPT_BOOL(struct optq_options, search, 1,
                  "Try 80 ranges of 100 to 21 percent and keep the one with the least error."),
     QTK_OPT_FLOAT(struct optq_options, exponent, 2.4, 0.5, 8,
                   "Exponent of the error that the search minimises; 2 for squares."),
@@ -114,13 +114,25 @@ struct optq_linear {
   int64_t dead;
   struct optq_order order;
   struct optq_factor factor;
+  float *value; /* [cols] 1 / U_jj^2, what the square of an error costs where later columns
+                   make up for it; by column if grids are fixed, else by position */
 };
 
 static void linear_close(struct optq_linear *l)
 {
   qtk_free(l->ctx, l->strength);
+  qtk_free(l->ctx, l->value);
   optq_order_free(l->ctx, &l->order);
   optq_factor_free(l->ctx, &l->factor);
+}
+
+static void linear_values(struct optq_linear *l)
+{
+  int64_t n = l->order.n;
+  for (int64_t p = 0; p < n; p++) {
+    float diagonal = l->factor.u[p * (n + 1)];
+    l->value[l->order.fixed ? l->order.column[p] : p] = 1.0f / (diagonal * diagonal);
+  }
 }
 
 static int linear_open(struct qtk_context *ctx, const struct optq_options *o,
@@ -133,7 +145,8 @@ static int linear_open(struct qtk_context *ctx, const struct optq_options *o,
     return qtk_error(QTK_EJOB, "the inputs of %s are not known: it needs the stage's key calibrate",
                      linear->name);
   l->strength = qtk_alloc(ctx, (size_t)cols * sizeof *l->strength, "scratch");
-  if (!l->strength)
+  l->value = qtk_alloc(ctx, (size_t)cols * sizeof *l->value, "scratch");
+  if (!l->strength || !l->value)
     return QTK_ENOMEM;
   int rc = optq_strength(c, cols, l->strength, &l->dead);
   if (rc == QTK_OK)
@@ -141,6 +154,8 @@ static int linear_open(struct qtk_context *ctx, const struct optq_options *o,
                          optq_group(o, cols), &l->order);
   if (rc == QTK_OK)
     rc = optq_factor_make(ctx, c, &l->order, l->strength, o->damping, o->correction, &l->factor);
+  if (rc == QTK_OK)
+    linear_values(l);
   return rc;
 }
 
@@ -227,7 +242,7 @@ static int linear_round(const struct optq_linear *l, const struct optq_options *
   int64_t rows = l->linear->rows, cols = l->linear->cols;
   size_t slices = (size_t)((rows + OPTQ_SLICE - 1) / OPTQ_SLICE);
   struct optq_columns k = {.linear = l->linear, .rule = optq_rule(o), .order = &l->order,
-                           .factor = &l->factor, .block = OPTQ_BLOCK, .w = w, .out = out};
+                           .factor = &l->factor, .block = OPTQ_BLOCK, .w = w, .value = l->value, .out = out};
   struct optq_rows j = {.l = l, .calibration = c, .w = w, .out = out};
   j.room = qtk_alloc(ctx, (size_t)(qtk_pool_size(ctx) * cols) * sizeof *j.room, "scratch");
   if (!j.room)

@@ -77,7 +77,7 @@ static int rtn_row(const struct grid_rule *rule, int64_t group, const struct qtk
   for (int64_t col = 0, g = 0; col < linear->cols; col += group, g++) {
     int64_t n = linear->cols - col < group ? linear->cols - col : group;
     struct grid grid;
-    if (!grid_choose(rule, x + col, n, &grid))
+    if (!grid_choose(rule, x + col, NULL, n, &grid))
       return grid_refuse(rule, x + col, n, linear->row + row, col);
     grid_round(rule, &grid, x + col, n, codes + col);
     qtk_set_scale(out, row, g, grid.scale);
@@ -131,9 +131,9 @@ static int rtn_error_row(const struct rtn_errors *job, int64_t row, double *sums
     for (int i = 0; i < job->n; i++) {
       struct grid grid;
       rule.bits = job->bits[i];
-      if (!grid_choose(&rule, x, n, &grid))
+      if (!grid_choose(&rule, x, NULL, n, &grid))
         return grid_refuse(&rule, x, n, job->linear->row + row, col);
-      sums[i] += grid_error(&rule, &grid, x, n, 2.0);
+      sums[i] += grid_error(&rule, &grid, x, NULL, n, 2.0);
     }
     for (int64_t i = 0; i < n; i++)
       sums[job->n] += (double)x[i] * (double)x[i];

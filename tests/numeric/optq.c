@@ -44,6 +44,13 @@ static void set(const struct qtk_loaded *plugin, const char *name, double number
   }
 }
 
+/* Defaults, and min-max grids. */
+static void plain(const struct qtk_loaded *plugin)
+{
+  set(plugin, NULL, 0, NULL);
+  set(plugin, "search", 0, NULL);
+}
+
 /* ---- a linear and its inputs ------------------------------------------------------------- */
 
 struct data {
@@ -213,7 +220,7 @@ static const struct like likes[] = {
 
 static void set_like(const struct like *l)
 {
-  set(optq, NULL, 0, NULL);
+  plain(optq);
   set(optq, "bits", l->bits, NULL);
   set(optq, "group", (double)l->group, NULL);
   set(optq, "symmetric", l->symmetric, NULL);
@@ -306,10 +313,10 @@ static void orthogonal_inputs(void)
   for (int64_t i = 0; i < 300 * 300; i++)
     t.gram[i] = i % 301 == 0 ? 7.0f : 0.0f;
   for (int g = 0; g < 3; g++) {
-    set(optq, NULL, 0, NULL);
+    plain(optq);
     set(optq, "group", (double)groups[g], NULL);
     struct result a = quantize(optq, &t);
-    set(rtn, NULL, 0, NULL);
+    plain(rtn);
     set(rtn, "group", (double)groups[g], NULL);
     struct result b = quantize(rtn, &t);
     tap_ok(memcmp(a.what, b.what, 40 * 300 * sizeof *a.what) == 0,
@@ -332,7 +339,7 @@ static void below_rounding(void)
     const struct qtk_loaded *plugins[] = {optq, rtn};
     double error[2];
     for (int k = 0; k < 2; k++) {
-      set(plugins[k], NULL, 0, NULL);
+      plain(plugins[k]);
       set(plugins[k], "bits", i % 2 ? 3 : 4, NULL);
       struct result r = quantize(plugins[k], &t);
       error[k] = output_error(&t, r.what, 0);
@@ -359,7 +366,7 @@ static void permuted_inputs(void)
   for (int64_t r = 0; r < ROWS; r++)
     for (int64_t j = 0; j < N; j++)
       moved.w[r * N + j] = t.w[r * N + j * 7 % N];
-  set(optq, NULL, 0, NULL);
+  plain(optq);
   set(optq, "reorder", 0, "activation");
   struct result a = quantize(optq, &t), b = quantize(optq, &moved);
   for (int64_t r = 0; r < ROWS; r++)
@@ -386,7 +393,7 @@ static void ordered_groups(void)
   for (int i = 0; i < 6; i++) {
     struct data t = data_new(16, 200, 600, 0);
     for (int k = 0; k < 3; k++) {
-      set(optq, NULL, 0, NULL);
+      plain(optq);
       set(optq, "bits", 3, NULL);
       set(optq, "reorder", 0, ways[k]);
       struct result r = quantize(optq, &t);
@@ -402,12 +409,38 @@ static void ordered_groups(void)
          error[1], error[2]);
 }
 
+/* Search and descent count errors by what they cost: below min-max grids. */
+static void searched_grids(void)
+{
+  static const char *const ways[] = {NULL, "search", "descent"};
+  for (int fixed = 0; fixed < 2; fixed++) {
+    double error[3] = {0};
+    for (int i = 0; i < 3; i++) {
+      struct data t = data_new(16, 200, 600, 0);
+      for (int k = 0; k < 3; k++) {
+        plain(optq);
+        set(optq, "bits", 2, NULL);
+        set(optq, "static_groups", fixed, NULL);
+        if (ways[k])
+          set(optq, ways[k], 1, NULL);
+        struct result r = quantize(optq, &t);
+        error[k] += output_error(&t, r.what, 0);
+        free(r.what);
+      }
+      data_free(&t);
+    }
+    tap_ok(error[1] < 0.9 * error[0] && error[2] < error[0],
+           "%s grids: errors %g, with search %g, with descent %g", fixed ? "static" : "dynamic",
+           error[0], error[1], error[2]);
+  }
+}
+
 /* ---- inputs that leave no room ------------------------------------------------------------------ */
 
 static void awkward(const char *name, struct data *t, double damping, int rc, const char *note,
                     double least)
 {
-  set(optq, NULL, 0, NULL);
+  plain(optq);
   set(optq, "damping", damping, NULL);
   struct result r = quantize(optq, t);
   int said = strstr(rc == QTK_OK ? r.told.note : qtk_error_message(), note) != NULL;
@@ -428,7 +461,7 @@ static void awkward_inputs(void)
   awkward("no tokens", &none, 0.01, QTK_OK, "96 inputs were always zero", 0.01);
   for (int64_t j = 0; j < 96; j++)
     t.gram[5 * 96 + j] = t.gram[j * 96 + 5] = 0;
-  set(optq, NULL, 0, NULL);
+  plain(optq);
   struct result r = quantize(optq, &t);
   tap_ok(r.what[5] == 0 && r.what[96 + 5] == 0 && strstr(r.told.note, "1 inputs were always zero"),
          "an input that was always zero has weights of zero: %s", r.told.note);
@@ -453,7 +486,7 @@ static void strong_inputs(void)
     factor[i] = i % 50 == 3 ? 1e4 : 1;
   for (int64_t i = 0; i < 200 * 200; i++)
     t.h[i] = (double)(t.gram[i] *= (float)(factor[i / 200] * factor[i % 200])) * 2 / SEQUENCES;
-  set(optq, NULL, 0, NULL);
+  plain(optq);
   struct result r = quantize(optq, &t);
   double error = output_error(&t, r.what, 0.01);
   tap_ok(fabs(r.told.objective / error - 1) < 1e-3 && r.told.condition > 1e3,
@@ -472,7 +505,7 @@ static void error_slot(void)
   struct qtk_calibration c = {t.gram, t.cross, t.tokens, SEQUENCES, NULL};
   double error[4] = {0};
   int same = 1;
-  set(optq, NULL, 0, NULL);
+  plain(optq);
   test_must(optq->ops.quantizer.error(ctx, options_memory, &linear, t.w, &c, bits, 4, error),
             "error");
   for (int i = 0; i < 4; i++) {
@@ -498,6 +531,7 @@ int main(void)
   below_rounding();
   permuted_inputs();
   ordered_groups();
+  searched_grids();
   awkward_inputs();
   strong_inputs();
   error_slot();
