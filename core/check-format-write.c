@@ -187,6 +187,17 @@ static void write_result(struct writing *w, const struct qtk_export_result *r)
                  (unsigned long long)r->bytes, (unsigned long long)sum);
 }
 
+static void write_measured(struct writing *w, const struct qtk_export_result *r)
+{
+  uint64_t bytes = 0;
+  if (w->ops->measure == NULL)
+    return;
+  int status = w->ops->measure(w->options, &w->model, &bytes);
+  qtk_check_that(w->c, status == QTK_OK && bytes == r->bytes, "measures what it will write",
+                 "%s: %llu bytes said, %llu written", w->set, (unsigned long long)bytes,
+                 (unsigned long long)r->bytes);
+}
+
 /* 1 if it was written, 0 if it was refused. */
 static int write_all(struct writing *w)
 {
@@ -206,6 +217,7 @@ static int write_all(struct writing *w)
   if (!qtk_check_status(w->c, status, "writes a model", w->set))
     return 0;
   write_result(w, &result);
+  write_measured(w, &result);
   free(result.files);
   return 1;
 }

@@ -98,6 +98,24 @@ static uint64_t sizes_state(const struct qtk_plan *plan)
   return bytes;
 }
 
+/* What an export will take, where it will lie. */
+static int sizes_exports(struct qtk_plan *plan)
+{
+  char want[QTK_SIZE_TEXT], have[QTK_SIZE_TEXT];
+  uint64_t room;
+  for (size_t s = 0; s < plan->n_stages; s++) {
+    const struct qtk_export_plan *e = plan->stages[s].export;
+    if (e == NULL)
+      continue;
+    plan->disk += e->bytes;
+    const char *path = plan->stages[s].job->path;
+    if (qtk_disk_free(path, &room) == QTK_OK && room < e->bytes)
+      return qtk_error(QTK_EINPUT, "%s: the disk is too full: %s are needed, %s are free", path,
+                       qtk_size_text(e->bytes, want), qtk_size_text(room, have));
+  }
+  return QTK_OK;
+}
+
 static int sizes_disk(struct qtk_plan *plan)
 {
   const char *path = plan->job->bundle ? plan->job->bundle : plan->job->file;
@@ -105,7 +123,7 @@ static int sizes_disk(struct qtk_plan *plan)
   char want[QTK_SIZE_TEXT], have[QTK_SIZE_TEXT];
   plan->disk = sizes_state(plan) + plan->bundle_bytes;
   if (qtk_disk_free(path, &room) != QTK_OK || room >= plan->disk)
-    return QTK_OK;
+    return sizes_exports(plan);
   return qtk_error(QTK_EINPUT, "%s: the disk is too full: %s are needed, %s are free", path,
                    qtk_size_text(plan->disk, want), qtk_size_text(room, have));
 }

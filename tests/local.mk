@@ -139,6 +139,7 @@ LINT_TESTS = \
 # Run one by one by `make check-long`: what takes more than a few seconds.
 LONG_TESTS = \
 	%D%/long/large-model.sh \
+	%D%/long/llamacpp.sh \
 	%D%/long/perplexity.sh \
 	%D%/long/smollm2-choices.sh \
 	%D%/long/smollm2-perplexity.sh \

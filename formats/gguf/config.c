@@ -81,8 +81,8 @@ int gguf_config_make(const struct gguf_meta *meta, char **json)
   return rc ? rc : *json ? QTK_OK : QTK_ENOMEM;
 }
 
-/* The tokens that end a text, a turn or a message, under the name that a
- * generation_config.json has for them. */
+/* The tokens that end a text, a turn or a message, and where there are any, those that
+ * begin one and fill up, under the names that a generation_config.json has for them. */
 int gguf_generation_make(const struct gguf_meta *meta, char **json)
 {
   static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
@@ -97,6 +97,15 @@ int gguf_generation_make(const struct gguf_meta *meta, char **json)
     }
   if (t.length == 0 && !t.failed)
     return QTK_OK;
-  gguf_put(&t, "]}");
+  gguf_put(&t, "]");
+  if (gguf_meta_uint(meta, "tokenizer.ggml.bos_token_id", &id) > 0 && id <= INT32_MAX) {
+    gguf_put(&t, ",\"bos_token_id\":");
+    gguf_put_int(&t, (int64_t)id);
+  }
+  if (gguf_meta_uint(meta, "tokenizer.ggml.padding_token_id", &id) > 0 && id <= INT32_MAX) {
+    gguf_put(&t, ",\"pad_token_id\":");
+    gguf_put_int(&t, (int64_t)id);
+  }
+  gguf_put(&t, "}");
   return (*json = gguf_text_end(&t)) != NULL ? QTK_OK : QTK_ENOMEM;
 }

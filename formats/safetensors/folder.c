@@ -74,17 +74,37 @@ int safetensors_folder_text(struct safetensors_folder *f, const char *name, cons
 }
 
 /* Under the names that transformers reads. */
+static const char *const folder_names[][2] = {{"chat_template", "chat_template.jinja"},
+                                              {"generation_config", "generation_config.json"}};
+
+int safetensors_folder_measure(const struct safetensors_entry *entries, int n, uint64_t limit,
+                               const struct qtk_export *model, uint64_t *bytes)
+{
+  struct safetensors_layout layout;
+  int rc = safetensors_layout_make(&layout, entries, n, limit);
+  char *index = rc || layout.n_shards == 1 ? NULL : safetensors_layout_index(&layout);
+  *bytes += layout.bytes + (index ? strlen(index) : 0);
+  *bytes += model->tokenizer ? strlen(model->tokenizer) : 0;
+  for (int i = 0; i < layout.n_shards; i++)
+    *bytes += layout.shards[i].header_bytes;
+  for (int i = 0; i < 2 && model->text; i++) {
+    const char *text = model->text(model, folder_names[i][0]);
+    *bytes += text ? strlen(text) : 0;
+  }
+  free(index);
+  safetensors_layout_free(&layout);
+  return rc;
+}
+
 int safetensors_folder_texts(struct safetensors_folder *f, const struct qtk_export *model)
 {
-  static const char *const names[][2] = {{"chat_template", "chat_template.jinja"},
-                                         {"generation_config", "generation_config.json"}};
   int rc = QTK_OK;
   if (model->tokenizer)
     rc = safetensors_folder_text(f, "tokenizer.json", model->tokenizer);
   for (int i = 0; i < 2 && rc == QTK_OK && model->text; i++) {
-    const char *text = model->text(model, names[i][0]);
+    const char *text = model->text(model, folder_names[i][0]);
     if (text)
-      rc = safetensors_folder_text(f, names[i][1], text);
+      rc = safetensors_folder_text(f, folder_names[i][1], text);
   }
   return rc;
 }

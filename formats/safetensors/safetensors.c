@@ -80,6 +80,7 @@ static const struct qtk_format_ops safetensors_ops = {
     .write = safetensors_write,
     .finish = safetensors_finish,
     .abort = safetensors_abort,
+    .measure = safetensors_measure,
 };
 
 QTK_PLUGIN(.threads = QTK_THREADS_ANY, .name = "safetensors", .version = QTK_VERSION,

@@ -214,6 +214,9 @@ int safetensors_folder_begin(struct safetensors_folder *f, const char *path,
                              const struct safetensors_entry *entries, int n, uint64_t limit);
 /* A whole text file, between shards; the tokenizer and what else belongs to a model. */
 int safetensors_folder_text(struct safetensors_folder *f, const char *name, const char *text);
+/* Adds the bytes of the shards, their index and the texts that folder_texts writes. */
+int safetensors_folder_measure(const struct safetensors_entry *entries, int n, uint64_t limit,
+                               const struct qtk_export *model, uint64_t *bytes);
 int safetensors_folder_texts(struct safetensors_folder *f, const struct qtk_export *model);
 /* The next bytes of the tensors; none may go beyond the last tensor of a shard. */
 int safetensors_folder_data(struct safetensors_folder *f, const void *data, size_t n);
@@ -246,6 +249,7 @@ struct safetensors_options {
 extern const struct qtk_option safetensors_options[];
 
 enum qtk_export_how safetensors_accepts(const void *options, const struct qtk_export_tensor *t);
+int safetensors_measure(const void *options, const struct qtk_export *model, uint64_t *bytes);
 int safetensors_create(struct qtk_context *ctx, const void *options, const char *path,
                        const struct qtk_export *model, void **w);
 int safetensors_write(void *w, int i, int64_t row, int64_t n, const float *rows,

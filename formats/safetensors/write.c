@@ -90,6 +90,21 @@ int safetensors_create(struct qtk_context *ctx, const void *options, const char 
   return rc;
 }
 
+int safetensors_measure(const void *options, const struct qtk_export *model, uint64_t *bytes)
+{
+  const struct safetensors_options *o = options;
+  struct writer w = {.model = model, .dtype = writer_dtype(o)};
+  char *config = safetensors_layout_config(model->config, w.dtype, NULL, NULL);
+  int rc = config ? writer_entries(&w) : QTK_EINPUT;
+  *bytes = config ? strlen(config) : 0;
+  if (rc == QTK_OK)
+    rc = safetensors_folder_measure(w.entries, model->n_tensors, (uint64_t)o->shard * 1000000,
+                                    model, bytes);
+  free(config);
+  free(w.entries);
+  return rc;
+}
+
 /* ---- tensors --------------------------------------------------------------------- */
 
 int safetensors_write(void *out, int i, int64_t row, int64_t n, const float *rows,

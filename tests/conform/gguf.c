@@ -148,7 +148,7 @@ static void check_bpe(void)
             "a byte-level tokenizer");
   same_text(h ? ops->text(h, "chat_template") : NULL, "{{ messages }}", "the chat template");
   same_text(h ? ops->text(h, "licence") : NULL, "bsd-3-clause", "the licence");
-  same_text(h ? ops->text(h, "generation_config") : NULL, "{\"eos_token_id\":[5]}",
+  same_text(h ? ops->text(h, "generation_config") : NULL, "{\"eos_token_id\":[5],\"bos_token_id\":0}",
             "the token that ends a text");
   if (h)
     ops->close(h);
