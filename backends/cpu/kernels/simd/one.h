@@ -4,6 +4,8 @@
  * a code costs its turning into a float and a product, and the sums of x are made
  * once for all rows. Included by "weights.h"; needs "codes.h". */
 
+#define ONE_AHEAD 16 /* rows */
+
 /* sums[g] of x over each group. */
 static void one_sums(const struct qtk_qlayout *l, const float *x, float *sums)
 {
@@ -60,6 +62,25 @@ one_chunk(const struct codes *c, int bits, int rows, const uint8_t *codes, size_
   }
 }
 
+/* Scales, and minima, of `rows` rows from `row` on come near. They are few bytes between
+ * many of codes, so that the processor does not see that they will be wanted. */
+static inline void one_fetch(const struct cpu_weights *w, int64_t row, int64_t rows)
+{
+  const struct qtk_qlayout *l = &w->t->layout;
+  size_t size = w->scale_dtype == QTK_F32 ? 4 : 2, stride = (size_t)w->scale_stride * size;
+  const char *scales = (const char *)w->scales + (size_t)row * stride;
+  if (row + rows > l->rows || w->scale_dtype == QTK_U8)
+    return;
+  for (size_t i = 0; i < (size_t)rows * stride; i += 64)
+    __builtin_prefetch(scales + i);
+  if (l->zero != QTK_ZERO_MIN)
+    return;
+  size_t bytes = (size_t)l->groups * (l->scale_dtype == QTK_F32 ? 4 : 2);
+  const char *minima = (const char *)w->t->zeros + (size_t)row * bytes;
+  for (size_t i = 0; i < (size_t)rows * bytes; i += 64)
+    __builtin_prefetch(minima + i);
+}
+
 /* Scales of the rows into work, and what stands beside the codes into total. */
 static inline __attribute__((always_inline)) void
 one_open(const struct cpu_weights *w, int bits, int rows, int64_t row, float center,
@@ -68,6 +89,7 @@ one_open(const struct cpu_weights *w, int bits, int rows, int64_t row, float cen
   const struct qtk_qlayout *l = &w->t->layout;
   int64_t room = l->groups + 16;
   int plain = l->zero == QTK_ZERO_MID && center == (float)(1 << (bits - 1));
+  one_fetch(w, row + ONE_AHEAD, rows);
 #pragma GCC unroll 4
   for (int r = 0; r < rows; r++) {
     float *scale = work + 2 * r * room, *zero = scale + room;
