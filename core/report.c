@@ -183,8 +183,11 @@ static int report_layer_objective(json_t *layer, const struct qtk_report_layer *
 {
   if (l->samples == 0)
     return QTK_OK;
-  return report_set_two(layer, "damping", qtk_json_real(l->damping), "objective",
-                        qtk_json_real(l->objective));
+  int rc = report_set_two(layer, "damping", qtk_json_real(l->damping), "objective",
+                          qtk_json_real(l->objective));
+  return rc == QTK_OK && l->condition > 0
+             ? qtk_json_set(layer, "condition", qtk_json_real(l->condition))
+             : rc;
 }
 
 int qtk_report_calibration(json_t *stage, const struct qtk_report_calibration *c)
@@ -204,7 +207,9 @@ json_t *qtk_report_layer(const struct qtk_report_layer *l)
                 "samples", (json_int_t)l->samples, "seconds", qtk_json_real(l->seconds));
   if (!layer)
     qtk_error(QTK_ENOMEM, "out of memory (wanted for the report)");
-  else if (report_layer_objective(layer, l) != QTK_OK || (l->note && *l->note && qtk_json_set(layer, "note", report_text(l->note)) != QTK_OK)) {
+  else if (report_layer_objective(layer, l) != QTK_OK ||
+           (l->note && *l->note &&
+            qtk_json_set(layer, "note", report_text(l->note)) != QTK_OK)) {
     json_decref(layer);
     return NULL;
   }

@@ -44,7 +44,7 @@ struct qtk_report_layer {
   int64_t group;         /* -1: one a row */
   double relative_error; /* |w - what|^2 / |w|^2 */
   int64_t samples;       /* calibration tokens */
-  double damping, objective; /* with samples */
+  double damping, objective, condition; /* with samples; condition 0: not known */
   double seconds;
   const char *note; /* or NULL */
 };

@@ -63,7 +63,7 @@ static json_t *block_layer(const struct quantize_block *b, size_t i)
     .group = l->layout.groups == 1 ? -1 : l->layout.group,
     .relative_error = o->whole > 0 ? o->lost / o->whole : 0,
     .samples = b->calibrations[i].tokens, .damping = o->result.damping,
-    .objective = o->result.objective};
+    .objective = o->result.objective, .condition = o->result.condition};
   return qtk_report_layer(&layer);
 }
 
