@@ -173,7 +173,7 @@ int qtk_plan_calibrate_fit(const struct qtk_plan *plan, struct qtk_plan_quantize
   int rc = calibrate_bytes(plan, q, weights, 0, hidden > CALIBRATE_HIDDEN);
   if (rc == QTK_OK && c->memory > room)
     rc = calibrate_bytes(plan, q, weights, 0, 1);
-  if (rc != QTK_OK || c->memory >= room)
+  if (rc != QTK_OK || c->memory >= room || !c->sequential) /* else there is one run alone */
     return rc;
   uint64_t left = (room - c->memory) / (c->cross ? 2 : 1);
   return calibrate_bytes(plan, q, weights, left < CALIBRATE_KEEP ? left : CALIBRATE_KEEP, c->spill);
