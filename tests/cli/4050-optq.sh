@@ -36,6 +36,9 @@ row ()
   awk -v a="$value" -v b="$3" -v c="$4" \
     'BEGIN { exit !(a < c + 0 && (b == "-" || (a < 1.005 * b && a > 0.995 * b))) }' ||
     fail "$what: perplexity $value; the reference has $3, allowed is less than $4"
+  tr -d ' \n' <job.json >flat
+  expect_text '"damping":0.01,"objective":' flat
+  expect_text '"condition":' flat
   rm job.json job.qtk
 }
 
