@@ -22,6 +22,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/block-forward.c \
 	%D%/block-frame.c \
 	%D%/block-linear.c \
+	%D%/budget.c %D%/budget.h \
 	%D%/bundle.h \
 	%D%/bundle-format.c \
 	%D%/bundle-manifest.c %D%/bundle-manifest.h \

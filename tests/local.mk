@@ -14,6 +14,7 @@ SH_LOG_COMPILER = $(SHELL)
 
 UNIT_TESTS = \
 	%D%/unit/t-arch \
+	%D%/unit/t-budget \
 	%D%/unit/t-bundle \
 	%D%/unit/t-bundle-format \
 	%D%/unit/t-chat \
