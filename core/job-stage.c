@@ -12,8 +12,9 @@
 
 static const char *const job_evaluate_keys[] = {"run", "name", "perplexity", "divergence",
                                                 "choices", NULL};
-static const char *const job_quantize_keys[] = {"run",     "name",     "method",
-                                                "targets", "override", "calibrate", NULL};
+static const char *const job_quantize_keys[] = {
+    "run",    "name",         "method",     "targets", "override", "calibrate",
+    "budget", "budget_total", "candidates", NULL};
 static const char *const job_export_keys[] = {"run", "name", "format", "path", NULL};
 static const char *const job_override_keys[] = {"match", "skip", "method", NULL};
 static const char *const job_perplexity_keys[] = {"data", "protocol", "context", "windows", NULL};
@@ -221,13 +222,56 @@ static int job_read_calibrate(const struct qtk_job *job, const struct qtk_toml *
   return rc == QTK_OK ? qtk_toml_get_text(c->node, "template", &c->template) : rc;
 }
 
+static int job_read_candidates(const struct qtk_toml *stage, struct qtk_job_budget *b)
+{
+  int rc = qtk_toml_get_array(stage, "candidates", &b->candidates);
+  if (rc != QTK_OK || b->candidates == NULL)
+    return rc;
+  if (b->node == NULL)
+    return qtk_toml_error(b->candidates, "candidates without a budget: give the stage budget or "
+                                         "budget_total, or bits instead");
+  for (size_t i = 0; i < qtk_toml_length(b->candidates); i++) {
+    const struct qtk_toml *item = qtk_toml_item(b->candidates, i);
+    if (qtk_toml_kind(item) != QTK_TOML_INT)
+      return qtk_toml_error(b->candidates, "candidates: a list of whole numbers is wanted, like "
+                                           "[2, 3, 4]");
+    for (size_t k = 0; k < i; k++)
+      if (qtk_toml_int(qtk_toml_item(b->candidates, k)) == qtk_toml_int(item))
+        return qtk_toml_error(b->candidates, "candidates: %lld stands there twice",
+                              (long long)qtk_toml_int(item));
+  }
+  return qtk_toml_length(b->candidates) > 0
+             ? QTK_OK
+             : qtk_toml_error(b->candidates, "candidates: the list is empty");
+}
+
+static int job_read_budget(const struct qtk_toml *stage, struct qtk_job_budget *b)
+{
+  const struct qtk_toml *some = qtk_toml_get(stage, "budget"), *bits = qtk_toml_get(stage, "bits");
+  const struct qtk_toml *all = qtk_toml_get(stage, "budget_total");
+  b->node = some ? some : all;
+  b->total = some == NULL;
+  if (some != NULL && all != NULL)
+    return qtk_toml_error(all, "budget_total beside budget: a stage has one of the two");
+  int rc = b->node ? qtk_toml_get_float(stage, qtk_toml_key(b->node), &b->bits) : QTK_OK;
+  if (rc == QTK_OK && b->node != NULL && !(b->bits > 0 && b->bits <= 64))
+    rc = qtk_toml_error(b->node, "%s = %g: allowed are bits a weight, above 0 and up to 64",
+                        qtk_toml_key(b->node), b->bits);
+  if (rc == QTK_OK && b->node != NULL && bits != NULL)
+    rc = qtk_toml_error(bits, "bits beside %s: a budget chooses the bits of each linear; leave one "
+                              "of the two out, or give bits in an override",
+                        qtk_toml_key(b->node));
+  return rc == QTK_OK ? job_read_candidates(stage, b) : rc;
+}
+
 static int job_read_quantize(const struct qtk_job *job, struct qtk_job_stage *stage)
 {
   const struct qtk_toml *method, *list = NULL;
   int rc = job_need(stage->table, "method", &method);
   if (rc != QTK_OK || (rc = qtk_toml_get_text(stage->table, "targets", &stage->targets)) != QTK_OK ||
       (rc = qtk_toml_get_array(stage->table, "override", &list)) != QTK_OK ||
-      (rc = job_read_calibrate(job, stage->table, &stage->calibrate)) != QTK_OK)
+      (rc = job_read_calibrate(job, stage->table, &stage->calibrate)) != QTK_OK ||
+      (rc = job_read_budget(stage->table, &stage->budget)) != QTK_OK)
     return rc;
   stage->method = qtk_toml_text(method);
   size_t n = list ? qtk_toml_length(list) : 0;

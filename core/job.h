@@ -29,6 +29,14 @@ struct qtk_job_calibrate {
   int sequential;
 };
 
+/* How large a quantize stage may make its targets, in the place of `bits`. */
+struct qtk_job_budget {
+  const struct qtk_toml *node;       /* NULL: not given */
+  double bits;                       /* a weight */
+  int total;                         /* of the whole model, not of the targets */
+  const struct qtk_toml *candidates; /* ints, each once; NULL: all that the method can */
+};
+
 /* Multiple-choice questions that a stage asks. */
 struct qtk_job_choices {
   const struct qtk_toml *node; /* NULL: not asked for */
@@ -59,6 +67,7 @@ struct qtk_job_stage {
   struct qtk_job_override *overrides;
   size_t n_overrides;
   struct qtk_job_calibrate calibrate;
+  struct qtk_job_budget budget;
 
   struct qtk_job_text perplexity, divergence; /* evaluate */
   struct qtk_job_choices choices;

@@ -127,6 +127,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/pipeline-input.c \
 	%D%/pipeline-output.c %D%/pipeline-output.h \
 	%D%/plan.c %D%/plan.h \
+	%D%/plan-budget.c \
 	%D%/plan-calibrate.c \
 	%D%/plan-evaluate.c \
 	%D%/plan-match.c \
@@ -153,6 +154,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/state.c %D%/state.h \
 	%D%/state-unit.c %D%/state-unit.h \
 	%D%/stage.c %D%/stage.h \
+	%D%/stage-budget.c \
 	%D%/stage-calibrate.c \
 	%D%/stage-evaluate.c \
 	%D%/stage-export.c \

@@ -108,6 +108,8 @@ static uint64_t calibrate_rounding(const struct qtk_plan_linear *l)
   uint64_t rows = (uint64_t)l->linear.rows, cols = (uint64_t)l->linear.cols;
   uint64_t own = ops->memory != NULL ? ops->memory(l->method->options->values, &l->linear)
                                      : 4 * (3 * cols * cols + rows * cols);
+  if (l->candidates != NULL) /* a result that is thrown away, while it is measured */
+    own += 4 * rows * cols + qtk_qtensor_block_bytes(&l->layout);
   return l->method->watches ? 2 * 4 * rows * cols + own : 0;
 }
 
@@ -136,7 +138,7 @@ static uint64_t calibrate_group(const struct qtk_plan *plan, const struct qtk_pl
                                 const struct qtk_plan_group *g)
 {
   uint64_t most = 0;
-  if (!q->calibrate.sequential)
+  if (!q->calibrate.sequential || q->budget.n > 0)
     return g->bytes + calibrate_round(plan, q, g, -1);
   for (size_t i = g->first; i < g->first + g->n; i++) {
     uint64_t bytes = calibrate_round(plan, q, g, q->linears[i].order);

@@ -110,10 +110,12 @@ int qtk_plan_evaluate(struct qtk_context *ctx, struct qtk_plan *plan,
   return rc == QTK_OK ? evaluate_choices(ctx, plan, &stage->job->choices, &stage->choices) : rc;
 }
 
-/* What the format cannot hold is known before the work. */
-static int export_tensors(struct qtk_plan *plan, struct qtk_plan_stage *stage,
-                          const struct qtk_toml *named)
+/* What the format cannot hold is known before the work, or as soon as a budget's choice is. */
+int qtk_plan_export_tensors(struct qtk_plan *plan, struct qtk_plan_stage *stage)
 {
+  const struct qtk_toml *named = qtk_toml_get(stage->job->table, "format");
+  qtk_export_plan_free(stage->export);
+  stage->export = NULL;
   int rc = qtk_export_plan_make(plan->model, plan->layouts, plan->job->name,
                                 &stage->format.loaded->ops.format, stage->format.options->values,
                                 &stage->export);
@@ -141,5 +143,5 @@ int qtk_plan_export(struct qtk_plan *plan, struct qtk_plan_stage *stage)
   if (strcmp(stage->job->path, plan->job->model) == 0)
     return qtk_toml_error(qtk_toml_get(stage->job->table, "path"),
                           "path = \"%s\": the model is read from there", stage->job->path);
-  return export_tensors(plan, stage, named);
+  return qtk_plan_export_tensors(plan, stage);
 }

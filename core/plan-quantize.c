@@ -38,10 +38,10 @@ static int quantize_merge(const struct qtk_job_stage *stage, const struct qtk_jo
   return rc;
 }
 
-static int quantize_open_override(const struct qtk_job_stage *stage,
-                                  const struct qtk_job_override *o,
-                                  struct qtk_plan_method *method)
+static int quantize_open_override(struct qtk_plan_stage *plan, size_t i)
 {
+  const struct qtk_job_stage *stage = plan->job;
+  const struct qtk_job_override *o = &stage->overrides[i];
   struct qtk_toml *merged;
   const struct qtk_toml *named = qtk_toml_get(o->method ? o->table : stage->table, "method");
   if (o->skip)
@@ -49,7 +49,10 @@ static int quantize_open_override(const struct qtk_job_stage *stage,
   int rc = quantize_merge(stage, o, &merged);
   if (rc != QTK_OK)
     return rc;
-  rc = qtk_plan_method_open(QTK_QUANTIZER, named, merged, qtk_job_override_keys(), method);
+  rc = qtk_plan_method_open(QTK_QUANTIZER, named, merged, qtk_job_override_keys(),
+                            &plan->quantize.methods[1 + i]);
+  if (rc == QTK_OK)
+    rc = qtk_plan_budget_method(plan, 1 + i, named, merged, qtk_job_override_keys());
   qtk_toml_free(merged);
   return rc;
 }
@@ -62,10 +65,15 @@ static int quantize_open_methods(struct qtk_plan_stage *stage)
   if (q->methods == NULL)
     return qtk_error_memory(0, "methods");
   q->n_methods = 1 + job->n_overrides;
-  int rc = qtk_plan_method_open(QTK_QUANTIZER, qtk_toml_get(job->table, "method"), job->table,
-                                qtk_job_stage_keys(job->kind), &q->methods[0]);
+  const struct qtk_toml *named = qtk_toml_get(job->table, "method");
+  const char *const *keys = qtk_job_stage_keys(job->kind);
+  int rc = qtk_plan_method_open(QTK_QUANTIZER, named, job->table, keys, &q->methods[0]);
+  if (rc == QTK_OK)
+    rc = qtk_plan_budget_begin(stage);
+  if (rc == QTK_OK)
+    rc = qtk_plan_budget_method(stage, 0, named, job->table, keys);
   for (size_t i = 0; i < job->n_overrides && rc == QTK_OK; i++)
-    rc = quantize_open_override(job, &job->overrides[i], &q->methods[1 + i]);
+    rc = quantize_open_override(stage, i);
   for (size_t i = 0; i < q->n_methods && rc == QTK_OK; i++)
     qtk_plan_needs(&q->methods[i]);
   return rc;
@@ -162,7 +170,7 @@ static int quantize_by_rows(const struct qtk_plan_linear *l)
 }
 
 /* Asks the plugin whether it can, and in which layout. */
-static int quantize_describe(struct qtk_plan_linear *l)
+int qtk_plan_describe(struct qtk_plan_linear *l)
 {
   const struct qtk_quantizer_ops *ops = &l->method->loaded->ops.quantizer;
   const void *options = l->method->options->values;
@@ -192,7 +200,9 @@ static int quantize_add(struct qtk_plan *plan, struct qtk_plan_stage *stage, int
     .tensor = tensor, .method = &q->methods[method], .name = name, .order = t->order,
     .linear = {.name = name, .role = t->role, .layer = t->layer, .rows = t->rows,
                .cols = t->cols}};
-  int rc = quantize_describe(l);
+  int open, rc = qtk_plan_budget_linear(q, method, l, &open);
+  if (rc == QTK_OK && !open)
+    rc = qtk_plan_describe(l);
   if (rc != QTK_OK)
     return rc == QTK_EJOB ? qtk_error_at(rc, "%s:%d", qtk_toml_file(stage->job->table),
                                          qtk_toml_line(stage->job->table))
@@ -272,9 +282,13 @@ static int quantize_choose(struct qtk_plan *plan, struct qtk_plan_stage *stage,
 
 /* ---- groups ----------------------------------------------------------------------------------- */
 
-static uint64_t quantize_bytes(const struct qtk_plan_linear *l)
+void qtk_plan_group_bytes(struct qtk_plan_quantize *q)
 {
-  return qtk_qtensor_block_bytes(&l->layout);
+  for (size_t g = 0; g < q->n_groups; g++) {
+    q->groups[g].bytes = 0;
+    for (size_t i = 0; i < q->groups[g].n; i++)
+      q->groups[g].bytes += qtk_qtensor_block_bytes(&q->linears[q->groups[g].first + i].layout);
+  }
 }
 
 static int quantize_group(struct qtk_plan_quantize *q)
@@ -287,8 +301,8 @@ static int quantize_group(struct qtk_plan_quantize *q)
     if (i == 0 || layer < 0 || layer != q->linears[i - 1].linear.layer)
       q->groups[q->n_groups++].first = i;
     q->groups[q->n_groups - 1].n++;
-    q->groups[q->n_groups - 1].bytes += quantize_bytes(&q->linears[i]);
   }
+  qtk_plan_group_bytes(q);
   return QTK_OK;
 }
 
@@ -313,6 +327,8 @@ int qtk_plan_quantize(struct qtk_plan *plan, struct qtk_plan_stage *stage)
   choice_end(&choice);
   if (rc == QTK_OK)
     rc = quantize_group(&stage->quantize);
+  if (rc == QTK_OK)
+    rc = qtk_plan_budget_fit(plan, stage);
   return rc == QTK_OK ? qtk_plan_calibrate(plan, stage) : rc;
 }
 
@@ -320,6 +336,7 @@ void qtk_plan_quantize_end(struct qtk_plan_quantize *q)
 {
   for (size_t i = 0; i < q->n_linears; i++)
     free(q->linears[i].name);
+  qtk_plan_budget_end(q);
   for (size_t i = 0; i < q->n_methods; i++)
     qtk_plan_method_end(&q->methods[i]);
   free(q->linears);

@@ -134,12 +134,28 @@ static int resolve_calibrate(const struct qtk_plan_calibrate *c, struct qtk_toml
   return rc == QTK_OK ? qtk_toml_set_bool(table, "sequential", c->sequential) : rc;
 }
 
+/* What a budget chooses is no option any more. */
+static int resolve_budget(const struct qtk_plan_budget *b, struct qtk_toml *stage)
+{
+  if (b->n == 0)
+    return QTK_OK;
+  qtk_toml_remove(stage, "bits");
+  int rc = qtk_toml_set_float(stage, b->total ? "budget_total" : "budget", b->wanted);
+  struct qtk_toml *list = rc == QTK_OK ? qtk_toml_set_array(stage, "candidates") : NULL;
+  rc = list ? QTK_OK : QTK_ENOMEM;
+  for (int i = 0; i < b->n && rc == QTK_OK; i++)
+    rc = qtk_toml_append(list, qtk_toml_new_int(b->bits[i]));
+  return rc;
+}
+
 static int resolve_quantize(const struct qtk_plan_stage *stage, struct qtk_toml *table)
 {
   const struct qtk_job_stage *job = stage->job;
   int rc = qtk_toml_set_text(table, "method", job->method);
   if (rc == QTK_OK)
     rc = qtk_options_write(stage->quantize.methods[0].options, table);
+  if (rc == QTK_OK)
+    rc = resolve_budget(&stage->quantize.budget, table);
   if (rc == QTK_OK && job->targets != NULL)
     rc = qtk_toml_set_text(table, "targets", job->targets);
   if (rc == QTK_OK)

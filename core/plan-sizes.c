@@ -70,6 +70,22 @@ static uint64_t sizes_texts(const struct qtk_plan *plan)
   return bytes + (tokenizer ? strlen(tokenizer) : 0);
 }
 
+/* What a stage's linears, taken as large as they can be, have too much for its budget. */
+static uint64_t sizes_over_budget(const struct qtk_plan *plan)
+{
+  uint64_t over = 0;
+  for (size_t s = 0; s < plan->n_stages; s++) {
+    const struct qtk_plan_quantize *q = &plan->stages[s].quantize;
+    uint64_t most = 0;
+    for (size_t i = 0; i < q->n_linears; i++)
+      if (q->linears[i].candidates != NULL && plan->layouts[q->linears[i].tensor] ==
+                                                  &q->linears[i].layout)
+        most += qtk_qlayout_bytes(&q->linears[i].layout);
+    over += most > q->budget.bytes ? most - q->budget.bytes : 0;
+  }
+  return over;
+}
+
 static int sizes_bundle(struct qtk_plan *plan)
 {
   struct qtk_stored *tensors;
@@ -79,7 +95,7 @@ static int sizes_bundle(struct qtk_plan *plan)
   struct qtk_bundle_contents contents = {
     .kind = "model", .tensors = tensors, .n_tensors = qtk_model_count(plan->model)};
   rc = qtk_bundle_size(&contents, &plan->bundle_bytes);
-  plan->bundle_bytes += sizes_texts(plan);
+  plan->bundle_bytes += sizes_texts(plan) - sizes_over_budget(plan);
   free(tensors);
   return rc;
 }
@@ -175,6 +191,11 @@ static struct sizes_need sizes_quantize(const struct qtk_plan *plan, int threads
     uint64_t floats = 4 * (uint64_t)qtk_plan_slice_rows(l) * (uint64_t)l->linear.cols;
     uint64_t bytes = 2 * floats * (l->by_rows ? (uint64_t)threads : 1);
     scratch = bytes > scratch ? bytes : scratch;
+    /* Whole, as it is and as it is worked on, and the result: while it is measured. */
+    uint64_t whole = 4 * (uint64_t)l->linear.rows * (uint64_t)l->linear.cols;
+    if (l->candidates != NULL)
+      whole = 3 * whole + qtk_qtensor_block_bytes(&l->layout);
+    scratch = l->candidates != NULL && whole > scratch ? whole : scratch;
   }
   for (size_t i = 0; i < q->n_groups; i++)
     group = q->groups[i].bytes > group ? q->groups[i].bytes : group;

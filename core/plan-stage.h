@@ -34,6 +34,8 @@ int qtk_plan_quantize(struct qtk_plan *plan, struct qtk_plan_stage *stage);
 int qtk_plan_evaluate(struct qtk_context *ctx, struct qtk_plan *plan,
                       struct qtk_plan_stage *stage);
 int qtk_plan_export(struct qtk_plan *plan, struct qtk_plan_stage *stage);
+/* The part of it that depends on layouts; may be done again. */
+int qtk_plan_export_tensors(struct qtk_plan *plan, struct qtk_plan_stage *stage);
 /* What the methods of a quantize stage need, once they are known; what the stage gives
  * them, once its linears are. */
 void qtk_plan_needs(struct qtk_plan_method *method);
@@ -42,6 +44,20 @@ int qtk_plan_calibrate(struct qtk_plan *plan, struct qtk_plan_stage *stage);
  * that can be: calibrate.memory, .disk. `weights` are the bytes of a block's. */
 int qtk_plan_calibrate_fit(const struct qtk_plan *plan, struct qtk_plan_quantize *q,
                            uint64_t weights, uint64_t room);
+/* Under a budget: its candidates, once the stage's own method is open; method `m` at each of
+ * them, whose options are those of `table`; those of a linear that has method m, *open 0 if its
+ * bits are given; the bytes that are allowed, once the linears are known. */
+int qtk_plan_budget_begin(struct qtk_plan_stage *stage);
+int qtk_plan_budget_method(struct qtk_plan_stage *stage, size_t m, const struct qtk_toml *named,
+                           const struct qtk_toml *table, const char *const *core_keys);
+int qtk_plan_budget_linear(const struct qtk_plan_quantize *quantize, size_t m,
+                           struct qtk_plan_linear *linear, int *open);
+int qtk_plan_budget_fit(const struct qtk_plan *plan, struct qtk_plan_stage *stage);
+void qtk_plan_budget_end(struct qtk_plan_quantize *quantize);
+/* Asks a linear's plugin whether it can, and in which layout. */
+int qtk_plan_describe(struct qtk_plan_linear *linear);
+/* Sums up the groups' bytes. */
+void qtk_plan_group_bytes(struct qtk_plan_quantize *quantize);
 void qtk_plan_quantize_end(struct qtk_plan_quantize *quantize);
 
 /* plan->resolved. */

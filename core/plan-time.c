@@ -113,6 +113,8 @@ static int time_quantize(struct qtk_context *ctx, const struct qtk_plan_quantize
       cols = l->linear.cols;
     }
     double more = l->method->watches ? (double)l->linear.cols / (double)cols : 1.0;
+    if (l->candidates != NULL)
+      more *= 1 + q->budget.n;
     *seconds += more * weight * (double)l->linear.rows * (double)l->linear.cols /
                 (l->by_rows ? threads : 1);
     *seconds += (double)qtk_qlayout_bytes(&l->layout) / TIME_DISK;
@@ -160,7 +162,7 @@ static double time_tokens(const struct qtk_plan_text *text)
 static double time_calibrate(const struct qtk_plan_quantize *q, double layers)
 {
   const struct qtk_plan_calibrate *c = &q->calibrate;
-  double passes = 1 + !c->sequential + c->cross + 0.5, blocks = 0;
+  double passes = 1 + !c->sequential + c->cross + 0.5 + (q->budget.n > 0 ? 2.5 : 0), blocks = 0;
   for (size_t i = 0; i < q->n_linears; i++)
     if (q->linears[i].method->watches && q->linears[i].linear.layer >= blocks)
       blocks = q->linears[i].linear.layer + 1;

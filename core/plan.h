@@ -21,6 +21,13 @@ struct qtk_plan_method {
   int watches;    /* quantizers: sees the inputs itself, or needs statistics of them */
 };
 
+/* One of the ways in which a linear may be rounded under a budget. */
+struct qtk_plan_candidate {
+  const struct qtk_plan_method *method;
+  struct qtk_qlayout layout;
+  int by_rows;
+};
+
 /* A tensor that a quantize stage rounds. */
 struct qtk_plan_linear {
   int tensor;               /* of the model */
@@ -30,6 +37,9 @@ struct qtk_plan_linear {
   struct qtk_qlayout layout;
   int by_rows; /* slices of rows may be done one by one */
   int order;   /* calibration order within the block */
+  /* Under a budget, one for each of budget.bits; NULL: the bits are given. Until the choice
+   * is made, method, layout and by_rows are those of the largest. */
+  struct qtk_plan_candidate *candidates;
 };
 
 /* Linears of one block: what is in memory at a time, and one unit of the state. */
@@ -49,6 +59,17 @@ struct qtk_plan_calibrate {
   uint64_t memory, disk;
 };
 
+/* How large the targets, or the whole model, may be. */
+#define QTK_PLAN_CANDIDATES 8
+struct qtk_plan_budget {
+  int n;                         /* candidates; 0: no budget */
+  int bits[QTK_PLAN_CANDIDATES]; /* rising */
+  double wanted;                 /* bits a weight */
+  int total;                     /* of the whole model */
+  uint64_t bytes;                /* that linears with candidates may take together */
+  struct qtk_plan_method *methods; /* [n_methods, n]: each method at each of the bits */
+};
+
 struct qtk_plan_quantize {
   struct qtk_plan_method *methods; /* of the stage, then of each override */
   size_t n_methods;
@@ -58,6 +79,7 @@ struct qtk_plan_quantize {
   size_t n_groups;
   uint64_t weights;
   struct qtk_plan_calibrate calibrate;
+  struct qtk_plan_budget budget;
 };
 
 /* What to measure, with nothing left open. */
@@ -112,6 +134,11 @@ QTK_PUBLIC int qtk_plan_time(struct qtk_context *ctx, struct qtk_plan *plan);
 
 /* Whether any stage runs the model, and so needs a backend. */
 QTK_PUBLIC int qtk_plan_needs_device(const struct qtk_plan *plan);
+
+/* The one thing that is left open while a plan is made: choice[i], for linear i of quantize
+ * stage `stage`, is the candidate to take. The stage says it once, before its first block, while
+ * the model is as the stages before have left it; exports behind it are laid out again. */
+QTK_PUBLIC int qtk_plan_settle(struct qtk_plan *plan, size_t stage, const int *choice);
 
 /* What a stage or output reads, by the name that it has in the job's text. */
 struct qtk_plan_input {

@@ -58,6 +58,26 @@ static void table_sizes(const json_t *stage, struct qtk_str *out)
   qtk_str_add(out, "\n");
 }
 
+/* "budget 3.25 (targets): 3.2481 reached; 12 with 2 bits, 198 with 3" */
+static void table_budget(const json_t *b, struct qtk_str *out)
+{
+  const json_t *candidates = json_object_get(b, "candidates"), *bits, *linear;
+  size_t i, k, said = 0;
+  qtk_str_printf(out, "budget %g (%s): %.4f reached", table_real(b, "wanted"), table_text(b, "of"),
+                 table_real(b, "reached"));
+  json_array_foreach(candidates, i, bits)
+  {
+    int64_t n = 0;
+    json_array_foreach(json_object_get(b, "linears"), k, linear)
+      n += table_int(linear, "bits") == json_integer_value(bits);
+    if (n > 0)
+      qtk_str_printf(out, said++ == 0 ? "; %" PRId64 " with %" PRId64 " bits"
+                                      : ", %" PRId64 " with %" PRId64,
+                     n, (int64_t)json_integer_value(bits));
+  }
+  qtk_str_add(out, "\n");
+}
+
 static void table_worst(const json_t *layers, struct qtk_str *out)
 {
   const json_t *layer, *worst = NULL;
@@ -103,6 +123,7 @@ static void table_results(const json_t *stage, struct qtk_str *out)
     int whole; /* wants the stage, not the value */
   } kinds[] = {{"perplexity", table_perplexity, 0}, {"divergence", table_divergence, 0},
                {"choices", report_choices_line, 0},
+               {"budget", table_budget, 0},
                {"bits_per_weight", table_sizes, 1}, {"layers", table_worst, 0},
                {"trainable", table_adapt, 1},       {"files", table_export, 1}};
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {

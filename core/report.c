@@ -199,6 +199,26 @@ int qtk_report_calibration(json_t *stage, const struct qtk_report_calibration *c
                               "sequential", c->sequential, "seconds", qtk_json_real(c->seconds)));
 }
 
+int qtk_report_budget(json_t *stage, const struct qtk_report_budget *b)
+{
+  json_t *bits = json_array();
+  int rc = bits ? QTK_OK : QTK_ENOMEM;
+  for (int i = 0; i < b->n && rc == QTK_OK; i++)
+    rc = qtk_json_append(bits, json_integer(b->candidates[i]));
+  return report_put(stage, "budget",
+                    json_pack("{s:o, s:o, s:s, s:o, s:[]}", "wanted", qtk_json_real(b->wanted),
+                              "reached", qtk_json_real(b->reached), "of",
+                              b->total ? "model" : "targets", "candidates", bits, "linears"));
+}
+
+int qtk_report_budget_linear(json_t *stage, const char *name, int bits, const double *errors,
+                             int n)
+{
+  json_t *linear = json_pack("{s:o, s:i, s:o}", "name", report_text(name), "bits", bits, "errors",
+                             report_reals(errors, n));
+  return qtk_json_append(qtk_json_find(stage, "budget.linears"), linear);
+}
+
 json_t *qtk_report_layer(const struct qtk_report_layer *l)
 {
   json_t *layer =

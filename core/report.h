@@ -59,6 +59,18 @@ struct qtk_report_calibration {
 };
 int qtk_report_calibration(json_t *stage, const struct qtk_report_calibration *c);
 
+/* What a budget asked for, and what came of it; bits a weight. */
+struct qtk_report_budget {
+  double wanted, reached;
+  int total; /* of the whole model */
+  const int *candidates;
+  int n;
+};
+int qtk_report_budget(json_t *stage, const struct qtk_report_budget *budget);
+/* A linear under a budget: errors [n] as its quantizer measured them at each candidate. */
+int qtk_report_budget_linear(json_t *stage, const char *name, int bits, const double *errors,
+                             int n);
+
 /* Takes the object over. */
 int qtk_report_add_layer(json_t *stage, json_t *layer);
 

@@ -142,11 +142,12 @@ static int calibration_observe(void *arg, const struct qtk_tensor *x)
   return rc == QTK_OK ? rc : qtk_error_at(rc, "%s: %s", l->name, m->loaded->plugin.name);
 }
 
+/* in NULL: of all. */
 static void calibration_forget(struct quantize_block *b, const char *in)
 {
   for (size_t i = 0; i < b->group->n; i++) {
     const struct qtk_quantizer_ops *ops = &quantize_linear(b, i)->method->loaded->ops.quantizer;
-    if (in[i] && b->calibrations[i].state != NULL && ops->forget != NULL)
+    if ((in == NULL || in[i]) && b->calibrations[i].state != NULL && ops->forget != NULL)
       ops->forget(b->work->ctx, b->calibrations[i].state);
     b->calibrations[i].state = NULL;
   }
@@ -265,12 +266,12 @@ static int calibration_rounds(struct quantize_calibration *c, struct quantize_bl
 
 /* ---- a block ------------------------------------------------------------------------------------- */
 
-static int calibration_enter(struct quantize_calibration *c, struct quantize_block *b)
+static int calibration_enter(struct quantize_calibration *c, struct quantize_block *b, int changes)
 {
   double start = qtk_seconds();
   unsigned changing = 0;
   int rc = c->calibrator == NULL ? calibration_open(c) : QTK_OK;
-  for (size_t i = 0; i < b->group->n; i++)
+  for (size_t i = 0; changes && i < b->group->n; i++)
     changing |= 1u << calibration_role(b, i);
   if (rc == QTK_OK)
     rc = qtk_calibrator_enter(c->calibrator, quantize_linear(b, 0)->linear.layer, changing);
@@ -278,21 +279,55 @@ static int calibration_enter(struct quantize_calibration *c, struct quantize_blo
   return rc;
 }
 
+static int calibration_room(size_t n, struct calibration_round *r)
+{
+  *r = (struct calibration_round){.in = calloc(n, sizeof *r->in),
+                                  .watches = calloc(n, sizeof *r->watches),
+                                  .args = calloc(n, sizeof *r->args)};
+  return r->in && r->watches && r->args ? QTK_OK
+                                        : qtk_error_memory(n * sizeof *r->args, "a round");
+}
+
+static void calibration_room_end(struct calibration_round *r)
+{
+  free(r->in);
+  free(r->watches);
+  free(r->args);
+}
+
 int qtk_calibration_quantize(struct quantize_calibration *c, struct quantize_block *b)
 {
-  size_t n = b->group->n;
-  struct calibration_round r = {.in = calloc(n, sizeof *r.in),
-                                .watches = calloc(n, sizeof *r.watches),
-                                .args = calloc(n, sizeof *r.args)};
-  int rc = r.in && r.watches && r.args ? QTK_OK : qtk_error_memory(n * sizeof *r.args, "a round");
+  struct calibration_round r;
+  int rc = calibration_room(b->group->n, &r);
   if (rc == QTK_OK)
-    rc = calibration_enter(c, b);
+    rc = calibration_enter(c, b, 1);
   if (rc == QTK_OK)
     rc = calibration_rounds(c, b, &r);
-  free(r.in);
-  free(r.watches);
-  free(r.args);
+  calibration_room_end(&r);
   return rc;
+}
+
+int qtk_calibration_look(struct quantize_calibration *c, struct quantize_block *b)
+{
+  struct calibration_round r;
+  int rc = calibration_room(b->group->n, &r);
+  if (rc == QTK_OK)
+    rc = calibration_enter(c, b, 0);
+  for (size_t i = 0; i < b->group->n && rc == QTK_OK; i++)
+    r.in[i] = quantize_linear(b, i)->candidates != NULL;
+  if (rc == QTK_OK) {
+    calibration_watch(b, &r);
+    rc = qtk_calibrator_run(c->calibrator, r.watches, r.n);
+  }
+  if (rc == QTK_OK)
+    calibration_take(c, b, &r);
+  calibration_room_end(&r);
+  return rc;
+}
+
+void qtk_calibration_forget(struct quantize_block *b)
+{
+  calibration_forget(b, NULL);
 }
 
 void qtk_calibration_done(struct quantize_calibration *c, size_t group)

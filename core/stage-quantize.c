@@ -267,8 +267,14 @@ static int quantize_groups(struct qtk_work *work, size_t stage, json_t *entry)
 {
   const struct qtk_plan_quantize *q = &work->plan->stages[stage].quantize;
   struct quantize_calibration c;
+  struct quantize_budget budget;
   struct qtk_progress progress;
-  int recalled, rc = QTK_OK;
+  int recalled, rc = qtk_quantize_budget(work, stage, &budget);
+  if (rc == QTK_OK && entry != NULL)
+    rc = qtk_quantize_budget_report(work, stage, &budget, entry);
+  qtk_quantize_budget_end(&budget);
+  if (rc != QTK_OK)
+    return rc;
   qtk_calibration_begin(&c, work, stage);
   qtk_progress_begin(&progress, work->plan->stages[stage].job->method, q->n_groups, "blocks");
   for (size_t g = 0; g < q->n_groups && rc == QTK_OK; g++) {

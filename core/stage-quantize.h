@@ -41,6 +41,21 @@ static inline const struct qtk_plan_linear *quantize_linear(const struct quantiz
   return &b->plan->linears[b->group->first + i];
 }
 
+/* What a budget came to. */
+struct quantize_budget {
+  double *errors; /* [n_linears, candidates]; of linears without candidates 0 */
+  int *choice;    /* [n_linears] */
+};
+
+/* ---- stage-budget ---- */
+
+/* Measures what linears of stage `stage` lose at each candidate, or takes it from the state,
+ * and settles the plan. Without a budget nothing is done. */
+int qtk_quantize_budget(struct qtk_work *work, size_t stage, struct quantize_budget *budget);
+void qtk_quantize_budget_end(struct quantize_budget *budget);
+int qtk_quantize_budget_report(const struct qtk_work *work, size_t stage,
+                               const struct quantize_budget *budget, json_t *entry);
+
 /* ---- stage-round ---- */
 
 /* Rounds those linears of the group for which in[i] is not 0. */
@@ -52,6 +67,11 @@ void qtk_calibration_begin(struct quantize_calibration *c, struct qtk_work *work
 void qtk_calibration_end(struct quantize_calibration *c);
 /* Rounds a group with statistics of what its linears read. */
 int qtk_calibration_quantize(struct quantize_calibration *c, struct quantize_block *b);
+/* Statistics of what the linears with candidates read in the group as it is, all at once. The
+ * calibration may then enter only groups behind it. */
+int qtk_calibration_look(struct quantize_calibration *c, struct quantize_block *b);
+/* Ends what was looked at for. */
+void qtk_calibration_forget(struct quantize_block *b);
 /* Group `group` is done: its tensors are about to be the model's. */
 void qtk_calibration_done(struct quantize_calibration *c, size_t group);
 /* Whether the group needs statistics. */

@@ -19,7 +19,7 @@ struct qtk_kept {
 /* What the stages work on. */
 struct qtk_work {
   struct qtk_context *ctx;
-  const struct qtk_plan *plan;
+  struct qtk_plan *plan; /* a budget's choice is the one thing that stages put in */
   struct qtk_model *model;
   struct qtk_model *source; /* the unquantized model; NULL: the file of `model` */
   struct qtk_tokenizer *tokenizer; /* NULL: the model has none */

@@ -1,5 +1,6 @@
 # Job files, which the tests also run, and the texts that they measure on.
 nobase_dist_pkgdata_DATA += \
+	%D%/budget.toml \
 	%D%/export.toml \
 	%D%/gguf.toml \
 	%D%/multiple-choice.toml \

@@ -110,6 +110,8 @@ SH_TESTS = \
 	%D%/cli/4040-calibrate.sh \
 	%D%/cli/4041-calibrate-resume.sh \
 	%D%/cli/4050-optq.sh \
+	%D%/cli/4060-budget.sh \
+	%D%/cli/4061-budget-measured.sh \
 	%D%/cli/9000-full-disk.sh \
 	%D%/cli/9010-broken-models.sh \
 	$(LINT_TESTS)
@@ -212,7 +214,7 @@ EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D
 	%D%/cli/gptq-reader.py \
 	%D%/lint/lib.sh %D%/lint/declared.sh %D%/lint/libraries \
 	%D%/abi/layout.sh %D%/abi/v1 %D%/conform/bad-backend.c %D%/conform/bad-quantizer.c %D%/conform/toy-objective.c \
-	%D%/conform/toy-gram.c %D%/conform/toy-opaque.c %D%/conform/toy-scales.c %D%/conform/toy-stream.c \
+	%D%/conform/toy-gram.c %D%/conform/toy-opaque.c %D%/conform/toy-plain.c %D%/conform/toy-scales.c %D%/conform/toy-stream.c \
 	%D%/tap.h %D%/numeric/model.h %D%/numeric/toy.h %D%/numeric/record.h %D%/conform/format.h %D%/conform/gguf-make.h \
 	%D%/numeric/optq-slow.h \
 	%D%/unit/bundle-make.h \
