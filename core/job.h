@@ -89,6 +89,9 @@ struct qtk_job {
   struct qtk_job_stage *stages;
   size_t n_stages;
   char *bundle, *report; /* NULL: none */
+  /* Expressions, ended by NULL, of the linears of the finished job that are done again; or NULL.
+   * Not of the file: whoever runs the job sets it, and keeps it. */
+  const char *const *redo;
 };
 
 /* `set` holds "key.path=value" texts that replace what the file says, ended by

@@ -126,6 +126,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/pipeline.c %D%/pipeline.h \
 	%D%/pipeline-input.c \
 	%D%/pipeline-output.c %D%/pipeline-output.h \
+	%D%/pipeline-redo.c \
 	%D%/plan.c %D%/plan.h \
 	%D%/plan-budget.c \
 	%D%/plan-calibrate.c \
@@ -133,6 +134,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/plan-match.c \
 	%D%/plan-method.c \
 	%D%/plan-quantize.c \
+	%D%/plan-redo.c \
 	%D%/plan-resolve.c \
 	%D%/plan-sizes.c \
 	%D%/plan-stage.h \
@@ -160,6 +162,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/stage-export.c \
 	%D%/stage-quantize.c \
 	%D%/stage-quantize.h \
+	%D%/stage-redo.c \
 	%D%/stage-round.c \
 	%D%/str.c %D%/str.h \
 	%D%/suite.c %D%/suite.h \

@@ -107,6 +107,15 @@ static int output_texts(struct output *o, const char *portable)
   return QTK_OK;
 }
 
+static int output_redo(const struct qtk_plan *plan, struct qtk_toml *table)
+{
+  struct qtk_toml *list = plan->base ? qtk_toml_set_array(table, "redo") : NULL;
+  int rc = plan->base != NULL && list == NULL ? QTK_ENOMEM : QTK_OK;
+  for (const char *const *m = plan->job->redo; list != NULL && *m != NULL && rc == QTK_OK; m++)
+    rc = qtk_toml_append(list, qtk_toml_new_text(*m));
+  return rc;
+}
+
 /* Where it came from: programs and plugins by version, and what computed. */
 static int output_provenance(struct qtk_work *work, const struct qtk_inputs *inputs,
                              struct qtk_str *out)
@@ -117,6 +126,8 @@ static int output_provenance(struct qtk_work *work, const struct qtk_inputs *inp
     rc = qtk_toml_set_text(table, "backend", qtk_device_plugin(work->ctx));
   if (rc == QTK_OK && qtk_plan_needs_device(work->plan))
     rc = qtk_toml_set_text(table, "instructions", qtk_device_describe(work->ctx));
+  if (rc == QTK_OK)
+    rc = output_redo(work->plan, table);
   if (rc == QTK_OK)
     rc = qtk_toml_write(table, out);
   qtk_toml_free(table);

@@ -18,6 +18,10 @@ int qtk_inputs_read(struct qtk_context *ctx, const struct qtk_plan *plan,
                     struct qtk_inputs *inputs);
 void qtk_inputs_end(struct qtk_inputs *inputs);
 
+/* A redo: QTK_EMISMATCH if the bundle was made of other inputs; then what is done again, and
+ * the job that the rest was made by, are put into the text. */
+int qtk_redo_portable(struct qtk_context *ctx, const struct qtk_plan *plan, struct qtk_str *text);
+
 /* Writes the model as the stages left it. */
 int qtk_output_bundle(struct qtk_work *work, const char *path, const char *portable,
                       const struct qtk_inputs *inputs, struct qtk_bundle_result *result);

@@ -18,7 +18,7 @@
 struct qtk_pipeline {
   const struct qtk_job *job;
   struct qtk_context *ctx;
-  struct qtk_model *model, *source;
+  struct qtk_model *model, *source, *base; /* base: a redo's bundle */
   struct qtk_plan *plan;
   struct qtk_work work;
   struct qtk_outcome outcome;
@@ -43,6 +43,20 @@ static int pipeline_open_models(struct qtk_pipeline *p)
   if (rc == QTK_OK && p->job->source != NULL)
     rc = qtk_model_open(p->ctx, p->job->source, &p->source);
   return rc;
+}
+
+/* The bundle of the finished job that a part of is to be done again. */
+static int pipeline_open_base(struct qtk_pipeline *p)
+{
+  if (p->job->redo == NULL || *p->job->redo == NULL)
+    return QTK_OK;
+  if (p->job->bundle == NULL)
+    return qtk_error(QTK_EUSAGE, "--redo: %s makes no bundle that could be kept in part",
+                     p->job->file);
+  if (!qtk_path_exists(p->job->bundle))
+    return qtk_error(QTK_EINPUT, "--redo: there is no %s yet: run the job without it first",
+                     p->job->bundle);
+  return qtk_model_open(p->ctx, p->job->bundle, &p->base);
 }
 
 /* Text measured beside a reference must be cut into the same tokens. */
@@ -80,7 +94,9 @@ static int pipeline_fill(struct qtk_pipeline *p, const volatile sig_atomic_t *st
     rc = pipeline_open_models(p);
   if (rc == QTK_OK)
     rc = pipeline_check_source(p);
-  return rc == QTK_OK ? qtk_plan_make(p->ctx, p->job, p->model, p->source, &p->plan) : rc;
+  if (rc == QTK_OK)
+    rc = pipeline_open_base(p);
+  return rc == QTK_OK ? qtk_plan_make(p->ctx, p->job, p->model, p->source, p->base, &p->plan) : rc;
 }
 
 int qtk_pipeline_open(const struct qtk_job *job, const volatile sig_atomic_t *stop,
@@ -107,6 +123,7 @@ void qtk_pipeline_close(struct qtk_pipeline *p)
   qtk_state_close(p->work.state);
   qtk_model_close(p->model);
   qtk_model_close(p->source);
+  qtk_model_close(p->base);
   qtk_stage_end(&p->work);
   qtk_tokenizer_close(p->work.tokenizer);
   qtk_plan_free(p->plan);
@@ -145,6 +162,8 @@ static int pipeline_portable(struct qtk_pipeline *p)
   if (rc == QTK_OK)
     rc = qtk_plan_portable(p->plan, p->inputs.model, p->source ? p->inputs.source : NULL,
                            p->inputs.data, p->inputs.n, &text);
+  if (rc == QTK_OK && p->base != NULL)
+    rc = qtk_redo_portable(p->ctx, p->plan, &text);
   if (rc == QTK_OK && (p->portable = qtk_str_take(&text)) == NULL)
     rc = QTK_ENOMEM;
   qtk_str_free(&text);

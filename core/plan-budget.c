@@ -152,7 +152,7 @@ static int budget_check_units(const struct qtk_plan_stage *stage)
                             first->method->loaded->plugin.name, first->name,
                             l->method->loaded->plugin.name, l->name);
   }
-  if (first != NULL)
+  if (first != NULL || q->kept_bytes > 0)
     return QTK_OK;
   return qtk_toml_error(stage->job->budget.node,
                         "%s: there is nothing to choose, the bits of every linear are given",
@@ -169,6 +169,7 @@ struct budget_sums {
 
 static void budget_sum_linears(const struct qtk_plan_quantize *q, struct budget_sums *s)
 {
+  s->fixed = s->least = s->most = q->kept_bytes;
   for (size_t i = 0; i < q->n_linears; i++) {
     const struct qtk_plan_linear *l = &q->linears[i];
     uint64_t least = UINT64_MAX, most = 0;
@@ -202,6 +203,7 @@ static struct budget_sums budget_sums(const struct qtk_plan *plan,
   }
   for (size_t i = 0; i < q->n_linears; i++)
     others -= qtk_qlayout_bytes(&q->linears[i].layout);
+  others -= q->kept_bytes; /* which are among all */
   s.fixed += others;
   s.least += others;
   s.most += others;

@@ -150,7 +150,7 @@ static int choice_check_used(const struct qtk_job_stage *stage, const struct cho
 /* ---- linears ------------------------------------------------------------------------------ */
 
 /* Canonical names without their ".weight". */
-static char *quantize_name(const struct qtk_model_tensor *t)
+char *qtk_plan_name(const struct qtk_model_tensor *t)
 {
   char *name = qtk_str_copy(t->name);
   size_t n = name ? strlen(name) : 0;
@@ -218,7 +218,7 @@ static int quantize_consider(struct qtk_plan *plan, struct qtk_plan_stage *stage
   const struct qtk_model_tensor *t = qtk_model_tensor(plan->model, tensor);
   int target = 0;
   size_t method = 0;
-  char *name = quantize_name(t);
+  char *name = qtk_plan_name(t);
   if (name == NULL)
     return QTK_ENOMEM;
   int rc = choice_is_target(c, t, name, &target);
@@ -227,6 +227,12 @@ static int quantize_consider(struct qtk_plan *plan, struct qtk_plan_stage *stage
   if (rc != QTK_OK || !target || stage->quantize.methods[method].loaded == NULL) {
     free(name);
     return rc;
+  }
+  if (plan->redone != NULL && !plan->redone[tensor]) {
+    stage->quantize.weights += (uint64_t)t->rows * (uint64_t)t->cols;
+    stage->quantize.kept_bytes += qtk_qlayout_bytes(plan->layouts[tensor]);
+    free(name);
+    return QTK_OK;
   }
   return quantize_add(plan, stage, tensor, name, method);
 }
@@ -318,6 +324,7 @@ int64_t qtk_plan_slice_rows(const struct qtk_plan_linear *linear)
 int qtk_plan_quantize(struct qtk_plan *plan, struct qtk_plan_stage *stage)
 {
   struct choice choice;
+  qtk_plan_redo_layouts(plan);
   int rc = quantize_open_methods(stage);
   if (rc != QTK_OK)
     return rc;

@@ -18,6 +18,9 @@
 static void sizes_maker(const struct qtk_plan *plan, int i, struct qtk_stored *t)
 {
   t->plugin = qtk_model_maker(plan->model, i, &t->options);
+  for (size_t k = 0; k < plan->n_kept; k++)
+    if (plan->kept[k].tensor == i)
+      t->plugin = qtk_model_maker(plan->base, plan->kept[k].base, &t->options);
   for (size_t s = 0; s < plan->n_stages; s++) {
     const struct qtk_plan_quantize *q = &plan->stages[s].quantize;
     for (size_t k = 0; k < q->n_linears; k++)

@@ -54,6 +54,11 @@ int qtk_plan_budget_linear(const struct qtk_plan_quantize *quantize, size_t m,
                            struct qtk_plan_linear *linear, int *open);
 int qtk_plan_budget_fit(const struct qtk_plan *plan, struct qtk_plan_stage *stage);
 void qtk_plan_budget_end(struct qtk_plan_quantize *quantize);
+/* A redo: what is done again, and what is kept. Then the layouts of that. */
+int qtk_plan_redo(struct qtk_plan *plan);
+void qtk_plan_redo_layouts(struct qtk_plan *plan);
+/* A new text: the canonical name without ".weight". NULL with QTK_ENOMEM set. */
+char *qtk_plan_name(const struct qtk_model_tensor *tensor);
 /* Asks a linear's plugin whether it can, and in which layout. */
 int qtk_plan_describe(struct qtk_plan_linear *linear);
 /* Sums up the groups' bytes. */

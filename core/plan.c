@@ -55,6 +55,8 @@ static int plan_fill(struct qtk_context *ctx, struct qtk_plan *plan)
   int rc = plan_begin(plan);
   if (rc == QTK_OK)
     rc = plan_backend(plan);
+  if (rc == QTK_OK)
+    rc = qtk_plan_redo(plan);
   for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++)
     rc = plan_stage(ctx, plan, &plan->stages[i]);
   if (rc == QTK_OK)
@@ -63,7 +65,7 @@ static int plan_fill(struct qtk_context *ctx, struct qtk_plan *plan)
 }
 
 int qtk_plan_make(struct qtk_context *ctx, const struct qtk_job *job, struct qtk_model *model,
-                  struct qtk_model *source, struct qtk_plan **plan)
+                  struct qtk_model *source, struct qtk_model *base, struct qtk_plan **plan)
 {
   struct qtk_plan *p = calloc(1, sizeof *p);
   if (p == NULL)
@@ -71,6 +73,7 @@ int qtk_plan_make(struct qtk_context *ctx, const struct qtk_job *job, struct qtk
   p->job = job;
   p->model = model;
   p->source = source;
+  p->base = base;
   int rc = plan_fill(ctx, p);
   if (rc != QTK_OK) {
     qtk_plan_free(p);
@@ -92,6 +95,8 @@ void qtk_plan_free(struct qtk_plan *plan)
   }
   free(plan->stages);
   free(plan->layouts);
+  free(plan->redone);
+  free(plan->kept);
   qtk_toml_free(plan->resolved);
   free(plan);
 }

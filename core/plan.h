@@ -78,6 +78,7 @@ struct qtk_plan_quantize {
   struct qtk_plan_group *groups;
   size_t n_groups;
   uint64_t weights;
+  uint64_t kept_bytes; /* of targets that a redo does not do again; `weights` counts them */
   struct qtk_plan_calibrate calibrate;
   struct qtk_plan_budget budget;
 };
@@ -104,9 +105,18 @@ struct qtk_plan_stage {
   struct qtk_export_plan *export;
 };
 
+/* A tensor that a redo takes from the bundle. */
+struct qtk_plan_kept {
+  int tensor, base; /* of the model, of plan->base */
+};
+
 struct qtk_plan {
   const struct qtk_job *job;
   struct qtk_model *model, *source; /* borrowed; source may be NULL */
+  struct qtk_model *base;           /* a redo's bundle, borrowed; or NULL */
+  char *redone;                     /* of each tensor: whether it is named */
+  struct qtk_plan_kept *kept;
+  size_t n_kept;
   const char *backend;              /* that the model runs on, or as in the job */
   struct qtk_plan_stage *stages;
   size_t n_stages;
@@ -119,13 +129,13 @@ struct qtk_plan {
   double seconds;            /* roughly; 0 unless asked for */
 };
 
-/* `source` is the unquantized model, or NULL. QTK_EJOB for what cannot be, with
+/* `source` is the unquantized model, or NULL; `base` the bundle of job->redo, or NULL. QTK_EJOB for what cannot be, with
  * the place in the job file; QTK_EPLUGIN for plugins that cannot be used; QTK_EINPUT for
  * files that are missing and a disk that is too full; QTK_ENOMEM if the limit of the
  * job is too low. */
 QTK_PUBLIC int qtk_plan_make(struct qtk_context *ctx, const struct qtk_job *job,
                              struct qtk_model *model, struct qtk_model *source,
-                             struct qtk_plan **plan);
+                             struct qtk_model *base, struct qtk_plan **plan);
 QTK_PUBLIC void qtk_plan_free(struct qtk_plan *plan); /* NULL is fine */
 
 /* Fills in how long the work will take, by trying some of it. Wants the backend open

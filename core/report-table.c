@@ -78,6 +78,12 @@ static void table_budget(const json_t *b, struct qtk_str *out)
   qtk_str_add(out, "\n");
 }
 
+static void table_redo(const json_t *redo, struct qtk_str *out)
+{
+  int64_t n = table_int(redo, "linears");
+  qtk_str_printf(out, "%" PRId64 " linear%s done again, the rest kept\n", n, n == 1 ? "" : "s");
+}
+
 static void table_worst(const json_t *layers, struct qtk_str *out)
 {
   const json_t *layer, *worst = NULL;
@@ -123,7 +129,7 @@ static void table_results(const json_t *stage, struct qtk_str *out)
     int whole; /* wants the stage, not the value */
   } kinds[] = {{"perplexity", table_perplexity, 0}, {"divergence", table_divergence, 0},
                {"choices", report_choices_line, 0},
-               {"budget", table_budget, 0},
+               {"budget", table_budget, 0},           {"redo", table_redo, 0},
                {"bits_per_weight", table_sizes, 1}, {"layers", table_worst, 0},
                {"trainable", table_adapt, 1},       {"files", table_export, 1}};
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {

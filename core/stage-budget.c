@@ -316,12 +316,13 @@ void qtk_quantize_budget_end(struct quantize_budget *budget)
 static double budget_reached(const struct qtk_work *work, const struct qtk_plan_quantize *q)
 {
   const struct qtk_plan *plan = work->plan;
-  uint64_t bytes = 0, weights = q->weights;
+  uint64_t bytes = q->kept_bytes, weights = q->weights;
   for (size_t i = 0; i < q->n_linears; i++)
     bytes += qtk_qlayout_bytes(&q->linears[i].layout);
   if (!q->budget.total)
     return 8.0 * (double)bytes / (double)weights;
   weights = 0;
+  bytes -= q->kept_bytes; /* the model has them already */
   for (int i = 0; i < qtk_model_count(plan->model); i++) {
     const struct qtk_model_tensor *t = qtk_model_tensor(plan->model, i);
     weights += (uint64_t)t->rows * (uint64_t)t->cols;

@@ -251,7 +251,8 @@ static int quantize_group(struct quantize_calibration *c, size_t stage, size_t g
 static int quantize_sizes(const struct qtk_work *work, const struct qtk_plan_quantize *q,
                           json_t *entry)
 {
-  struct qtk_report_sizes sizes = {.target_weights = q->weights};
+  struct qtk_report_sizes sizes = {.target_bytes = q->kept_bytes,
+                                    .target_weights = q->weights};
   for (size_t i = 0; i < q->n_linears; i++)
     sizes.target_bytes += qtk_qlayout_bytes(&q->linears[i].layout);
   for (int i = 0; i < qtk_model_count(work->model); i++) {
@@ -269,7 +270,10 @@ static int quantize_groups(struct qtk_work *work, size_t stage, json_t *entry)
   struct quantize_calibration c;
   struct quantize_budget budget;
   struct qtk_progress progress;
-  int recalled, rc = qtk_quantize_budget(work, stage, &budget);
+  int recalled, rc = qtk_redo_keep(work);
+  if (rc != QTK_OK)
+    return rc;
+  rc = qtk_quantize_budget(work, stage, &budget);
   if (rc == QTK_OK && entry != NULL)
     rc = qtk_quantize_budget_report(work, stage, &budget, entry);
   qtk_quantize_budget_end(&budget);
@@ -287,6 +291,8 @@ static int quantize_groups(struct qtk_work *work, size_t stage, json_t *entry)
   qtk_progress_end(&progress);
   if (rc == QTK_OK && entry != NULL)
     rc = qtk_calibration_report(&c, entry);
+  if (rc == QTK_OK && entry != NULL && work->plan->base != NULL)
+    rc = qtk_redo_report(work, q, entry);
   qtk_calibration_end(&c);
   return rc;
 }

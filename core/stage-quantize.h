@@ -56,6 +56,14 @@ void qtk_quantize_budget_end(struct quantize_budget *budget);
 int qtk_quantize_budget_report(const struct qtk_work *work, size_t stage,
                                const struct quantize_budget *budget, json_t *entry);
 
+/* ---- stage-redo ---- */
+
+/* Puts what a redo keeps of the bundle under the model; without one nothing is done. */
+int qtk_redo_keep(struct qtk_work *work);
+/* What the bundle's report says of the layers that are kept. */
+int qtk_redo_report(const struct qtk_work *work, const struct qtk_plan_quantize *quantize,
+                    json_t *entry);
+
 /* ---- stage-round ---- */
 
 /* Rounds those linears of the group for which in[i] is not 0. */

@@ -97,6 +97,9 @@ void qtk_stage_drop(struct qtk_work *work, int tensor)
 {
   if (work->kept != NULL && work->kept[tensor].unit != NULL)
     qtk_unit_drop(work->kept[tensor].unit, work->kept[tensor].tensor);
+  for (size_t i = 0; i < work->plan->n_kept; i++)
+    if (work->plan->kept[i].tensor == tensor)
+      qtk_model_drop(work->plan->base, work->plan->kept[i].base);
 }
 
 void qtk_stage_end(struct qtk_work *work)

@@ -112,6 +112,7 @@ SH_TESTS = \
 	%D%/cli/4050-optq.sh \
 	%D%/cli/4060-budget.sh \
 	%D%/cli/4061-budget-measured.sh \
+	%D%/cli/4070-redo.sh \
 	%D%/cli/9000-full-disk.sh \
 	%D%/cli/9010-broken-models.sh \
 	$(LINT_TESTS)

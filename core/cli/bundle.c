@@ -9,6 +9,16 @@
 
 static const struct cli_option bundle_no_options[] = {{0}};
 
+void cli_print_redo(const struct qtk_bundle *b)
+{
+  const struct qtk_toml *list = qtk_toml_find(qtk_bundle_manifest(b), "provenance.redo");
+  for (size_t i = 0; list != NULL && i < qtk_toml_length(list); i++) {
+    const struct qtk_toml *item = qtk_toml_item(list, i);
+    if (qtk_toml_kind(item) == QTK_TOML_TEXT)
+      printf("done again, the rest kept from an earlier bundle: %s\n", qtk_toml_text(item));
+  }
+}
+
 /* ---- list --------------------------------------------------------------------------- */
 
 static void bundle_row(struct cli_table *table, const struct qtk_bundle_member *m)
@@ -50,6 +60,7 @@ static int bundle_say(const struct qtk_bundle *b, const char *path)
   printf("%s: %s, %d members, %s: every digest is right\n", path, qtk_bundle_kind(b), n,
          qtk_size_text(bytes, size));
   printf("model digest %s\n", qtk_bundle_model_digest(b));
+  cli_print_redo(b);
   return cli_flush();
 }
 

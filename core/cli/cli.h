@@ -91,6 +91,11 @@ int cli_generate(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 int cli_bundle(int argc, char **argv);
 
+/* What of a bundle was made in a later run than the rest; see --redo of qtk run. */
+struct qtk_bundle;
+void cli_print_redo(const struct qtk_bundle *b);
+
+
 /* A plugin by file or by name; looked at from a child process before this one loads
  * it. `kind` may be NULL. */
 int cli_plugin_open(const char *word, const char *kind, const struct qtk_loaded **loaded);

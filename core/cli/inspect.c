@@ -274,6 +274,7 @@ static int inspect_bundle(const char *path, int *is_model)
          qtk_bundle_model_digest(b));
   if (base != NULL)
     printf("made for %s\n", base);
+  cli_print_redo(b);
   qtk_bundle_close(b);
   return cli_flush();
 }

@@ -8,7 +8,7 @@
 #include "core/pipeline.h"
 
 struct run {
-  struct cli_list set;
+  struct cli_list set, redo;
   int dry_run, resume, quiet, verbose;
   int64_t threads;
   const char *log;
@@ -86,6 +86,10 @@ static void run_say_resume(const struct run *run, const char *job, const char *s
     qtk_str_add(&command, " --set ");
     run_quote(&command, run->set.items[i]);
   }
+  for (size_t i = 0; i < run->redo.n; i++) {
+    qtk_str_add(&command, " --redo ");
+    run_quote(&command, run->redo.items[i]);
+  }
   qtk_str_add(&command, " --resume");
   qtk_info("what is finished is in %s; to go on: %s", state, command.data ? command.data : "");
   qtk_str_free(&command);
@@ -124,6 +128,8 @@ static int run_job(struct run *run, const char *file)
     return rc;
   if (run->threads >= 0)
     job->threads = (int)run->threads;
+  if (run->redo.n > 0)
+    job->redo = run->redo.items;
   rc = run_pipeline(run, job);
   qtk_job_free(job);
   return rc;
@@ -137,6 +143,8 @@ int cli_run(int argc, char **argv)
     {"dry-run", CLI_FLAG, &run.dry_run, NULL, "print the job with nothing left open, and what "
                                               "it needs"},
     {"resume", CLI_FLAG, &run.resume, NULL, "go on where a run of this job was stopped"},
+    {"redo", CLI_LIST, &run.redo, "REGEX", "do these linears of the finished job again, keep the "
+                                           "rest of its bundle"},
     {"threads", CLI_INT, &run.threads, "N", "0: all cores; does not change results"},
     {"log", CLI_TEXT, &run.log, "text|json", "how progress is shown on standard error"},
     {"quiet", CLI_FLAG, &run.quiet, NULL, "no progress and no warnings"},
@@ -153,5 +161,6 @@ int cli_run(int argc, char **argv)
   if (rc == QTK_OK)
     rc = run_job(&run, argv[0]);
   cli_list_free(&run.set);
+  cli_list_free(&run.redo);
   return rc;
 }
