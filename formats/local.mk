@@ -15,6 +15,7 @@ qtkplugin_LTLIBRARIES += %D%/qtk-format-safetensors.la
 	%D%/safetensors/header.c \
 	%D%/safetensors/layout.c \
 	%D%/safetensors/model.c \
+	%D%/safetensors/pieces.c \
 	%D%/safetensors/read.c \
 	%D%/safetensors/safetensors.c \
 	%D%/safetensors/safetensors.h \
@@ -22,6 +23,7 @@ qtkplugin_LTLIBRARIES += %D%/qtk-format-safetensors.la
 	%D%/safetensors/tokenizer.c \
 	%D%/safetensors/tokenizer-added.c \
 	%D%/safetensors/tokenizer-words.c \
+	%D%/safetensors/tokenizer-write.c \
 	%D%/safetensors/types.c \
 	%D%/safetensors/values.c \
 	%D%/safetensors/write.c
@@ -83,12 +85,14 @@ qtkplugin_LTLIBRARIES += %D%/qtk-format-gptq.la
 	%D%/safetensors/header.c \
 	%D%/safetensors/layout.c \
 	%D%/safetensors/model.c \
+	%D%/safetensors/pieces.c \
 	%D%/safetensors/read.c \
 	%D%/safetensors/safetensors.h \
 	%D%/safetensors/text.c \
 	%D%/safetensors/tokenizer.c \
 	%D%/safetensors/tokenizer-added.c \
 	%D%/safetensors/tokenizer-words.c \
+	%D%/safetensors/tokenizer-write.c \
 	%D%/safetensors/types.c \
 	%D%/safetensors/values.c
 %C%_qtk_format_gptq_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)

@@ -103,6 +103,7 @@ SH_TESTS = \
 	%D%/cli/3020-gguf.sh \
 	%D%/cli/3021-gguf-real.sh \
 	%D%/cli/3030-tokenizers.sh \
+	%D%/cli/3031-pieces.sh \
 	%D%/cli/3040-gptq.sh \
 	%D%/cli/4000-same-bytes.sh \
 	%D%/cli/4010-overrides.sh \
@@ -211,7 +212,7 @@ endif
 check_PROGRAMS += $(BLACK_TESTS)
 TESTS = $(check_PROGRAMS) $(SH_TESTS)
 
-EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D%/cli/lib.sh %D%/cli/modelfiles.py \
+EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D%/cli/lib.sh %D%/cli/modelfiles.py %D%/cli/modelproto.py \
 	%D%/cli/gptq-reader.py \
 	%D%/lint/lib.sh %D%/lint/declared.sh %D%/lint/libraries \
 	%D%/abi/layout.sh %D%/abi/v1 %D%/conform/bad-backend.c %D%/conform/bad-quantizer.c %D%/conform/toy-objective.c \

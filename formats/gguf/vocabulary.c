@@ -10,7 +10,13 @@
 #include <string.h>
 
 /* Values of tokenizer.ggml.token_type. */
-enum { VOCABULARY_PLAIN = 1, VOCABULARY_CONTROL = 3, VOCABULARY_USER = 4, VOCABULARY_UNUSED = 5 };
+enum {
+  VOCABULARY_PLAIN = 1,
+  VOCABULARY_UNKNOWN = 2,
+  VOCABULARY_CONTROL = 3,
+  VOCABULARY_USER = 4,
+  VOCABULARY_UNUSED = 5
+};
 
 struct vocabulary {
   struct gguf_bytes *out;
@@ -48,16 +54,24 @@ static int vocabulary_set(struct vocabulary *v, json_int_t id, const char *text,
   return QTK_OK;
 }
 
+/* Unknown, control and user-defined pieces are added tokens already. */
+static int vocabulary_is_added(const struct vocabulary *v, json_int_t id)
+{
+  return id >= 0 && id < v->n && v->tokens[id] && v->types[id] >= VOCABULARY_UNKNOWN &&
+         v->types[id] <= VOCABULARY_USER;
+}
+
 static int vocabulary_added(struct vocabulary *v)
 {
   const json_t *list = json_object_get(v->json, "added_tokens");
   int rc = QTK_OK;
   for (size_t i = 0; i < json_array_size(list) && rc == QTK_OK; i++) {
     const json_t *token = json_array_get(list, i);
+    json_int_t id = json_integer_value(json_object_get(token, "id"));
     int special = json_is_true(json_object_get(token, "special"));
-    rc = vocabulary_set(v, json_integer_value(json_object_get(token, "id")),
-                        json_string_value(json_object_get(token, "content")),
-                        special ? VOCABULARY_CONTROL : VOCABULARY_USER);
+    if (!vocabulary_is_added(v, id))
+      rc = vocabulary_set(v, id, json_string_value(json_object_get(token, "content")),
+                          special ? VOCABULARY_CONTROL : VOCABULARY_USER);
   }
   return rc;
 }
@@ -132,16 +146,12 @@ static int vocabulary_name(const struct vocabulary *v, const struct gguf_options
 static int vocabulary_bpe(struct vocabulary *v, const struct gguf_options *options)
 {
   const char *name;
-  const char *normalizer = vocabulary_text(v, "normalizer", "type");
   if (json_is_true(vocabulary_at(v, "model", "byte_fallback")))
     return qtk_error(QTK_EJOB, "tokenizer: BPE with byte_fallback has no scores, which the format "
                                "wants for it");
   int rc = vocabulary_name(v, options, &name);
   if (rc)
     return rc;
-  if (*normalizer)
-    qtk_warn("the tokenizer's normalizer (%s) cannot be said in the file: texts that it changes get "
-             "other tokens", normalizer);
   gguf_bytes_key_string(v->out, "tokenizer.ggml.model", "gpt2");
   gguf_bytes_key_string(v->out, "tokenizer.ggml.pre", name);
   rc = vocabulary_words(v);
@@ -181,6 +191,8 @@ static int vocabulary_pieces(struct vocabulary *v)
   gguf_bytes_key_string(v->out, "tokenizer.ggml.model", "llama");
   gguf_bytes_key_string(v->out, "tokenizer.ggml.pre", "default");
   gguf_bytes_key_bool(v->out, "tokenizer.ggml.add_space_prefix", strcmp(scheme, "never") != 0);
+  if (rc == QTK_OK)
+    rc = vocabulary_added(v);
   if (rc == QTK_OK)
     vocabulary_put_tokens(v);
   v->unknown = (int32_t)json_integer_value(vocabulary_at(v, "model", "unk_id"));
@@ -313,4 +325,21 @@ int gguf_put_tokenizer(struct gguf_bytes *b, const struct gguf_options *options,
   if (template)
     gguf_bytes_key_string(b, "tokenizer.chat_template", template);
   return rc;
+}
+
+void gguf_warn_tokenizer(const struct qtk_export *model)
+{
+  struct vocabulary v = {0};
+  if (!model->tokenizer)
+    return;
+  v.json = json_loads(model->tokenizer, JSON_ALLOW_NUL, NULL);
+  if (strcmp(vocabulary_text(&v, "model", "prepend_scheme"), "first") == 0)
+    qtk_warn("the tokenizer puts a space in front of a text only (legacy = false); readers of the "
+             "file put one behind each special token too");
+  if (*vocabulary_text(&v, "normalizer", "type") ||
+      *vocabulary_text(&v, "model", "precompiled_charsmap") ||
+      json_is_true(vocabulary_at(&v, "model", "remove_extra_whitespaces")))
+    qtk_warn("the tokenizer's normalizer cannot be said in the file: texts that it changes get "
+             "other tokens");
+  json_decref(v.json);
 }

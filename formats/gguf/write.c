@@ -38,6 +38,8 @@ int gguf_measure(const void *options, const struct qtk_export *model, uint64_t *
 {
   struct gguf_image image;
   int rc = gguf_image_make(&image, options, model);
+  if (rc == QTK_OK)
+    gguf_warn_tokenizer(model);
   *bytes = image.bytes;
   gguf_image_free(&image);
   return rc;

@@ -63,6 +63,8 @@ void gguf_bytes_key_array(struct gguf_bytes *b, const char *key, enum gguf_value
 /* tokenizer.ggml.* and the chat template. `rows` is how many tokens the embedding has. */
 int gguf_put_tokenizer(struct gguf_bytes *b, const struct gguf_options *options,
                        const struct qtk_export *model, int64_t rows);
+/* Says what of a tokenizer that can be written is lost all the same. */
+void gguf_warn_tokenizer(const struct qtk_export *model);
 
 /* ---- the whole file (image.c) ---------------------------------------------------------- */
 

@@ -65,47 +65,48 @@ static int folder_close(struct safetensors_folder *f)
   return failed ? folder_failed(f, f->files[f->n_files - 1]) : QTK_OK;
 }
 
-int safetensors_folder_text(struct safetensors_folder *f, const char *name, const char *text)
+static int folder_file(struct safetensors_folder *f, const char *name, const void *bytes, size_t n)
 {
-  int rc = folder_open(f, name, strlen(text));
+  int rc = folder_open(f, name, n);
   if (rc == QTK_OK)
-    rc = folder_put(f, text, strlen(text));
+    rc = folder_put(f, bytes, n);
   return rc ? rc : folder_close(f);
 }
 
-/* Under the names that transformers reads. */
-static const char *const folder_names[][2] = {{"chat_template", "chat_template.jinja"},
-                                              {"generation_config", "generation_config.json"}};
+int safetensors_folder_text(struct safetensors_folder *f, const char *name, const char *text)
+{
+  return folder_file(f, name, text, strlen(text));
+}
 
 int safetensors_folder_measure(const struct safetensors_entry *entries, int n, uint64_t limit,
                                const struct qtk_export *model, uint64_t *bytes)
 {
   struct safetensors_layout layout;
+  struct safetensors_written files = {0};
   int rc = safetensors_layout_make(&layout, entries, n, limit);
   char *index = rc || layout.n_shards == 1 ? NULL : safetensors_layout_index(&layout);
+  if (rc == QTK_OK)
+    rc = safetensors_written_make(model, &files);
   *bytes += layout.bytes + (index ? strlen(index) : 0);
-  *bytes += model->tokenizer ? strlen(model->tokenizer) : 0;
   for (int i = 0; i < layout.n_shards; i++)
     *bytes += layout.shards[i].header_bytes;
-  for (int i = 0; i < 2 && model->text; i++) {
-    const char *text = model->text(model, folder_names[i][0]);
-    *bytes += text ? strlen(text) : 0;
-  }
+  for (int i = 0; i < files.n; i++)
+    *bytes += files.items[i].n;
   free(index);
+  safetensors_written_free(&files);
   safetensors_layout_free(&layout);
   return rc;
 }
 
 int safetensors_folder_texts(struct safetensors_folder *f, const struct qtk_export *model)
 {
-  int rc = QTK_OK;
-  if (model->tokenizer)
-    rc = safetensors_folder_text(f, "tokenizer.json", model->tokenizer);
-  for (int i = 0; i < 2 && rc == QTK_OK && model->text; i++) {
-    const char *text = model->text(model, folder_names[i][0]);
-    if (text)
-      rc = safetensors_folder_text(f, folder_names[i][1], text);
-  }
+  struct safetensors_written files;
+  int rc = safetensors_written_make(model, &files);
+  if (rc)
+    return rc;
+  for (int i = 0; i < files.n && rc == QTK_OK; i++)
+    rc = folder_file(f, files.items[i].name, files.items[i].bytes, files.items[i].n);
+  safetensors_written_free(&files);
   return rc;
 }
 
@@ -194,18 +195,21 @@ static int folder_ours(const struct safetensors_folder *f, const char *name)
   return 0;
 }
 
-/* "model-00002-of-00003.safetensors" and its like; what says how weights are packed. */
-static int folder_is_weights(const char *name)
+/* "model-00002-of-00003.safetensors" and its like; what says how weights are packed; a
+ * tokenizer, of which a reader takes the first kind that it finds. */
+static int folder_is_model(const char *name)
 {
+  static const char *const names[] = {"model.safetensors", "model.safetensors.index.json",
+                                      "quantize_config.json", "tokenizer.json", "tokenizer.model"};
   int part, parts, end = 0;
-  if (strcmp(name, "model.safetensors") == 0 || strcmp(name, "model.safetensors.index.json") == 0 ||
-      strcmp(name, "quantize_config.json") == 0)
-    return 1;
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (strcmp(name, names[i]) == 0)
+      return 1;
   return sscanf(name, "model-%5d-of-%5d.safetensors%n", &part, &parts, &end) == 2 && end > 0 &&
          name[end] == 0;
 }
 
-/* Weights of an earlier export would be read instead of, or beside, these. */
+/* Files of an earlier export would be read instead of, or beside, these. */
 static void folder_remove_old(struct safetensors_folder *f)
 {
   unlinkat(f->folder, "config.json", 0);
@@ -215,7 +219,7 @@ static void folder_remove_old(struct safetensors_folder *f)
     return;
   rewinddir(dir);
   for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
-    if (folder_is_weights(entry->d_name) && !folder_ours(f, entry->d_name))
+    if (folder_is_model(entry->d_name) && !folder_ours(f, entry->d_name))
       unlinkat(f->folder, entry->d_name, 0);
   closedir(dir);
 }

@@ -111,6 +111,41 @@ json_t *safetensors_added_tokens(const struct safetensors_beside *beside, const 
 int safetensors_words_read(const char *folder, const struct safetensors_beside *beside,
                            json_t **tokenizer);
 
+/* ---- writing a tokenizer (tokenizer-write.c, pieces.c) ------------------------------- */
+
+/* A token and its text, or NULL: none has that role. */
+struct safetensors_role {
+  int64_t id;
+  const char *text;
+};
+
+struct safetensors_roles {
+  struct safetensors_role bos, eos, pad;
+  int add_bos, add_eos; /* around every text */
+};
+
+/* The "model" of a tokenizer of SentencePiece pieces as the bytes of a tokenizer.model, for
+ * free. */
+int safetensors_pieces_make(const json_t *model, const struct safetensors_roles *roles,
+                            char **bytes, size_t *n);
+
+struct safetensors_beside_file {
+  const char *name;
+  char *bytes;
+  size_t n;
+};
+
+/* What is written beside config.json and the weights: the tokenizer, the chat template and
+ * generation_config.json, where the model has them. */
+struct safetensors_written {
+  struct safetensors_beside_file items[4];
+  int n;
+};
+
+/* QTK_EJOB if a tokenizer cannot be said in such files. */
+int safetensors_written_make(const struct qtk_export *model, struct safetensors_written *files);
+void safetensors_written_free(struct safetensors_written *files);
+
 /* ---- a model (model.c) ------------------------------------------------------------ */
 
 /* Texts are read when first asked for. */
