@@ -375,6 +375,7 @@ int qtk_run_job(const char *path, const struct qtk_run *run, char **report)
   int rc = qtk_job_read(path, known.set, &job);
   if (rc != QTK_OK)
     return rc;
+  job->redo = known.redo;
   rc = run_job(job, &known, report);
   qtk_job_free(job);
   return rc;

@@ -242,6 +242,7 @@ static int budget_measure(struct qtk_work *work, size_t stage, double *errors)
   struct qtk_progress progress;
   int found = 0, rc = QTK_OK;
   qtk_calibration_begin(&c, work, stage);
+  c.measures = 1;
   qtk_progress_begin(&progress, "measuring", q->n_groups, "blocks");
   for (size_t g = 0; g < q->n_groups && rc == QTK_OK; g++) {
     rc = budget_group(&c, stage, g, errors, &found);

@@ -116,7 +116,7 @@ static int calibration_open(struct quantize_calibration *c)
   int rc = calibration_source(c, &source);
   if (rc == QTK_OK)
     rc = calibration_read(c, &text);
-  if (rc == QTK_OK)
+  if (rc == QTK_OK && !c->measures)
     rc = calibration_overlaps(c, &text);
   if (rc == QTK_OK)
     rc = qtk_calibrator_open(c->work->ctx, c->work->model, source, &text, &options,

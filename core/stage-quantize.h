@@ -32,6 +32,7 @@ struct quantize_calibration {
   struct qtk_calibrator *calibrator; /* opened when first needed */
   struct qtk_model *opened;          /* the model's file once more, as source */
   size_t last;                       /* group that needs statistics */
+  int measures;                      /* for a budget; what is said of the text comes later */
   double seconds;
 };
 

@@ -18,8 +18,10 @@ struct qtk_run {
   int resume;             /* go on from the state of an interrupted run */
   int dry_run;            /* plan only */
   volatile int *stop;     /* set it (in a signal handler) to stop cleanly; or NULL */
+  const char *const *redo; /* expressions, ended by NULL: these linears of the finished job
+                              again, the rest of its bundle stays; or NULL */
 };
-#define QTK_RUN_INIT { sizeof(struct qtk_run), 0, 0, 0, 0 }
+#define QTK_RUN_INIT { sizeof(struct qtk_run), 0, 0, 0, 0, 0 }
 
 /* Runs the job file at `path`. *report, unless NULL, is the report as JSON text,
  * freed by the caller with free (). Expected: QTK_EJOB, QTK_EINPUT, QTK_ENOMEM,

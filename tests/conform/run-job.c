@@ -49,6 +49,15 @@ static void run_work(void)
   tap_ok(rc == QTK_OK && exists(bundle), "a job makes a bundle: %s", qtk_error_message());
   tap_ok(report != NULL && strstr(report, "\"bits\": 3") != NULL, "and a report");
   free(report);
+  const char *const redo[] = {"v_proj", NULL}, *const eight[] = {"stage.0.bits=8", NULL};
+  run.redo = redo;
+  run.set = eight;
+  report = NULL;
+  rc = qtk_run_job(job, &run, &report);
+  tap_ok(rc == QTK_OK && report != NULL && strstr(report, "\"bits\": 8") != NULL &&
+             strstr(report, "\"bits\": 3") != NULL,
+         "a part of it is done again: %s", qtk_error_message());
+  free(report);
   unlink(bundle);
   tap_ok(qtk_run_job(job, NULL, NULL) == QTK_OK && exists(bundle), "how and report may be NULL");
   unlink(bundle);

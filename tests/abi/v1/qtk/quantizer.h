@@ -77,8 +77,10 @@ struct qtk_quantizer_ops {
                  const struct qtk_tensor *x, void **state);
   void (*forget)(struct qtk_context *ctx, void *state);
 
-  /* Optional, for mixed-precision budgets: error[i] of the whole linear at
-   * bits[i], in the unit that the method minimises. */
+  /* Optional, for mixed-precision budgets: error[i] >= 0 of the whole linear at bits[i], with
+   * the other options as they are, in the unit that the method minimises. Errors of all linears
+   * are added up. Without the slot each width is rounded and |w - what|^2 taken, or with
+   * statistics sum over rows of (w - what) H (w - what)T. */
   int (*error)(struct qtk_context *ctx, const void *options, const struct qtk_linear *linear,
                const float *w, const struct qtk_calibration *calibration, const int *bits, int n,
                double *error);
