@@ -92,8 +92,8 @@ wrong 2 "only read, not written" <<E
 path = "$model"
 [[stage]]
 run = "export"
-format = "gguf"
-path = "out.gguf"
+format = "bundle"
+path = "out.qtk"
 E
 wrong 2 "no backend 'cpux'" <<E
 [job]
