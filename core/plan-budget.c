@@ -231,7 +231,7 @@ int qtk_plan_budget_fit(const struct qtk_plan *plan, struct qtk_plan_stage *stag
                           qtk_toml_key(node), b->wanted, least, b->bits[0]);
   b->bytes = (room < (double)s.most ? (uint64_t)room : s.most) - s.fixed;
   if (room >= (double)s.most)
-    qtk_info("%s = %g: with %d bits everywhere it is %.4f, so that is what all get",
+    qtk_info("%s = %g: %d bits for all that may have them are %.4f, so that is what they get",
              qtk_toml_key(node), b->wanted, b->bits[b->n - 1], budget_bits(s.most, s.weights));
   return QTK_OK;
 }

@@ -86,7 +86,7 @@ below "$(value reached total.json)" 8.5
 sed 's/^budget = .*/bits = 3/' job.toml >three.toml
 expect_status 0 qtk run three.toml
 expect_status 0 qtk run job.toml --set stage.0.candidates='[3]' --set stage.0.budget=16
-expect_text 'that is what all get' err
+expect_text 'that is what they get' err
 for i in one.qtk job.qtk three.qtk; do
   expect_status 0 qtk bundle verify $i
 done
