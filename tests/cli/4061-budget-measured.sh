@@ -74,18 +74,28 @@ for budget in 1.7 3 5; do
 done
 
 # Killed after the first block was measured, and after the first was rounded.
-cat >long.sh <<'END'
-n=0
-while test -d /proc/$1; do
-  test "$(ls job.qtk.work 2>/dev/null | grep -c "$2.*\.unit$")" -lt 1 || { kill -KILL $1; exit; }
-done
-END
+# stop_at UNIT COMMAND ...: kills it as soon as the state has such a unit.
+stop_at ()
+{
+  unit=$1
+  shift
+  rm -f pid ended
+  {
+    status=0
+    sh -c 'echo $$ >pid; exec "$@"' sh "$@" >out 2>err || status=$?
+    echo $status >ended
+  } 2>/dev/null &
+  while test ! -s ended; do
+    test "$(ls job.qtk.work 2>/dev/null | grep -c "$unit.*\.unit$")" -lt 1 || {
+      kill -KILL "$(cat pid)" 2>/dev/null || :
+      break
+    }
+  done
+  wait
+}
 rm -f job.qtk
 for unit in errors block; do
-  qtk run job.toml >out 2>err &
-  pid=$!
-  sh long.sh $pid $unit
-  wait $pid || :
+  stop_at $unit qtk run job.toml
   if test -d job.qtk.work; then
     expect_status 1 qtk run job.toml
     expect_status 0 qtk run job.toml --resume
