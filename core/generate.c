@@ -33,7 +33,8 @@ const char *qtk_finish_name(enum qtk_finish finish)
 {
   static const char *const names[] = {[QTK_FINISH_END] = "end", [QTK_FINISH_STOP] = "stop",
                                       [QTK_FINISH_LENGTH] = "length",
-                                      [QTK_FINISH_CONTEXT] = "context"};
+                                      [QTK_FINISH_CONTEXT] = "context",
+                                      [QTK_FINISH_STOPPED] = "stopped"};
   return names[finish];
 }
 
@@ -286,7 +287,9 @@ int qtk_generator_run(struct qtk_generator *g, const int32_t *prompt, size_t n, 
     rc = generate_loop(g, most, sink, r);
   if (rc != QTK_OK && rc != QTK_EINTERRUPTED)
     return rc;
-  int stopped = rc == QTK_OK && r->finish == QTK_FINISH_STOP;
+  if (rc == QTK_EINTERRUPTED)
+    r->finish = QTK_FINISH_STOPPED;
+  int stopped = r->finish == QTK_FINISH_STOP;
   int ended = generate_end(g, sink, stopped);
   return rc == QTK_OK ? ended : rc;
 }

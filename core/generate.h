@@ -27,9 +27,10 @@ enum qtk_finish {
   QTK_FINISH_END,     /* one of the tokens that end a text */
   QTK_FINISH_STOP,    /* one of the texts */
   QTK_FINISH_LENGTH,  /* as many tokens as were wanted */
-  QTK_FINISH_CONTEXT  /* the cache is full */
+  QTK_FINISH_CONTEXT, /* the cache is full */
+  QTK_FINISH_STOPPED  /* on request: the run is QTK_EINTERRUPTED */
 };
-/* "end", "stop", "length", "context". */
+/* "end", "stop", "length", "context", "stopped". */
 QTK_PUBLIC const char *qtk_finish_name(enum qtk_finish finish);
 
 /* Gets each token and what is sure of its text by then: whole characters, and nothing that

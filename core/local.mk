@@ -109,6 +109,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/model-inner.h \
 	%D%/model-open.c \
 	%D%/model-read.c \
+	%D%/model-tokenizer.c \
 	%D%/optimizer.c %D%/optimizer.h \
 	%D%/option.c %D%/option.h \
 	%D%/option-parse.c \

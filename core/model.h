@@ -14,6 +14,7 @@
 
 struct qtk_model;
 struct qtk_arch;
+struct qtk_tokenizer;
 
 struct qtk_model_tensor {
   const char *name; /* "model.layers.3.mlp.up_proj.weight" */
@@ -61,6 +62,10 @@ QTK_PUBLIC int64_t qtk_model_parameters(const struct qtk_model *m);
 /* JSON text of the tokenizer, or NULL; other texts as struct qtk_format_ops. */
 QTK_PUBLIC const char *qtk_model_tokenizer(const struct qtk_model *m);
 QTK_PUBLIC const char *qtk_model_text(const struct qtk_model *m, const char *name);
+/* Where there is none: *t = NULL, or, if `need` says what cannot be done without one,
+ * QTK_EINPUT with the names of the files that were looked for. */
+QTK_PUBLIC int qtk_model_open_tokenizer(const struct qtk_model *m, const char *need,
+                                        struct qtk_tokenizer **t);
 
 /* Tensors, in canonical order: embedding, blocks, final norm, head. */
 QTK_PUBLIC int qtk_model_count(const struct qtk_model *m);

@@ -219,19 +219,9 @@ static int pipeline_begin_report(struct qtk_pipeline *p)
 /* Opened before the work, for texts to be evaluated on and for the bundle. */
 static int pipeline_open_tokenizer(struct qtk_pipeline *p)
 {
-  qtk_error_clear();
-  const char *json = qtk_model_tokenizer(p->model);
-  int rc = json == NULL && *qtk_error_message() != '\0' ? QTK_EINPUT : QTK_OK;
-  if (json != NULL)
-    rc = qtk_tokenizer_open(json, &p->work.tokenizer);
-  if (rc != QTK_OK)
-    return qtk_error_at(rc, "%s", p->job->model);
-  if (json != NULL || !qtk_plan_needs_device(p->plan))
-    return QTK_OK;
-  const char *files = qtk_model_text(p->model, "tokenizer_files");
-  return qtk_error(QTK_EINPUT, "%s: has no tokenizer%s%s, and texts cannot be read without one",
-                   p->job->model, files != NULL ? ": looked for were " : "",
-                   files != NULL ? files : "");
+  int needed = qtk_plan_needs_device(p->plan);
+  return qtk_model_open_tokenizer(p->model, needed ? "texts cannot be read without one" : NULL,
+                                  &p->work.tokenizer);
 }
 
 static int pipeline_begin(struct qtk_pipeline *p, const struct qtk_pipeline_options *options)

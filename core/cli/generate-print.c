@@ -62,7 +62,8 @@ static const char *generate_why(enum qtk_finish finish)
   static const char *const texts[] = {[QTK_FINISH_END] = "ended by the model",
                                       [QTK_FINISH_STOP] = "ended by a stop text",
                                       [QTK_FINISH_LENGTH] = "ended by --max-tokens",
-                                      [QTK_FINISH_CONTEXT] = "ended by the context, which is full"};
+                                      [QTK_FINISH_CONTEXT] = "ended by the context, which is full",
+                                      [QTK_FINISH_STOPPED] = "stopped on request"};
   return texts[finish];
 }
 

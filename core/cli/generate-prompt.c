@@ -59,7 +59,8 @@ int cli_generate_prompt(const struct generate *g, char **prompt)
     return QTK_OK;
   int rc = g->file != NULL ? prompt_read(g->file, &text) : qtk_str_add(&text, g->prompt);
   if (rc == QTK_OK && text.length == 0)
-    rc = qtk_error(g->file ? QTK_EINPUT : QTK_EUSAGE, "%s: the prompt is empty", what);
+    rc = g->file ? qtk_error(QTK_EINPUT, "%s: the prompt is empty", what)
+                 : qtk_error(QTK_EUSAGE, "the prompt is empty");
   if (rc == QTK_OK)
     rc = cli_generate_check(what, text.data, text.length);
   if (rc == QTK_OK && (*prompt = qtk_str_take(&text)) == NULL)

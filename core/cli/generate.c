@@ -19,12 +19,9 @@ static int generate_open_model(struct generate *g)
     return rc;
   if (!qtk_model_has_weights(g->model))
     return qtk_error(QTK_EINPUT, "%s: has no weights", g->model_path);
-  const char *json = qtk_model_tokenizer(g->model);
-  if (json == NULL)
-    return qtk_error(QTK_EINPUT, "%s: has no tokenizer", g->model_path);
-  rc = qtk_tokenizer_open(json, &g->tokenizer);
+  rc = qtk_model_open_tokenizer(g->model, "a prompt cannot be read without one", &g->tokenizer);
   if (rc != QTK_OK)
-    return qtk_error_at(rc, "%s", g->model_path);
+    return rc;
   rc = g->ignore_eos ? QTK_OK : qtk_model_ends(g->model, &g->ends);
   return rc == QTK_OK && g->chat_name != NULL ? cli_generate_chat_open(g) : rc;
 }

@@ -192,12 +192,10 @@ static void inspect_cache(const struct qtk_model_info *info)
 static void inspect_tokenizer(const struct qtk_model *m)
 {
   struct qtk_tokenizer *t = NULL;
-  qtk_error_clear();
-  const char *json = qtk_model_tokenizer(m);
-  int rc = json != NULL ? qtk_tokenizer_open(json, &t) : QTK_OK;
-  if (rc == QTK_OK && t != NULL)
+  int rc = qtk_model_open_tokenizer(m, NULL, &t);
+  if (t != NULL)
     printf("tokenizer of %d tokens\n", qtk_tokenizer_size(t));
-  else if (*qtk_error_message() != '\0')
+  else if (rc != QTK_OK)
     printf("tokenizer that cannot be used: %s\n", qtk_error_message());
   else
     printf("tokenizer none\n");

@@ -60,7 +60,9 @@ wrong 3 "no-such-model" qtk generate no-such-model a
 mkdir bare && cp "$nano/config.json" bare
 wrong 3 "has no weights" qtk generate bare a
 cp "$nano/model.safetensors" bare
-wrong 3 "has no tokenizer" qtk generate bare a
+wrong 3 "has no tokenizer: looked for were tokenizer.json, tokenizer.model" qtk generate bare a
+echo '{bad' >bare/tokenizer_config.json
+wrong 3 "bare/tokenizer_config.json: line 1" qtk generate bare a
 
 # Standard output that cannot be written.
 if test -e /dev/full; then
