@@ -225,18 +225,17 @@ static void block_nano(struct qtk_context *ctx, const char *name, int layer, dou
 static const char block_text[] = "family = 'shape'\n"
                                  "canonical = 'hf'\n"
                                  "[parameters]\n"
-                                 
                                  "[model]\n"
                                  "layers = 1\nhidden = 64\nffn = 96\nheads = 4\nvocabulary = 10\n"
                                  "context = 64\n[head]\ntied = true\n%s"
                                  "[schema.hf]\n"
                                  "match = { model_type = ['shape'] }\n"
                                  "[schema.hf.tensors]\n"
-                                 "embedding = 'e'\nnorm1 = 'n1'\n'norm1.bias' = 'b1'\n"
-                                 "norm2 = 'n2'\n'norm2.bias' = 'b2'\n"
-                                 "q = 'q'\nk = 'k'\nv = 'v'\nqkv = 'qkv'\no = 'o'\n"
-                                 "q_norm = 'qn'\nk_norm = 'kn'\n"
-                                 "gate = 'g'\nup = 'u'\ngate_up = 'gu'\ndown = 'd'\n"
+                                 "embedding = 'e'\nnorm1 = 'n1{i}'\n'norm1.bias' = 'b1{i}'\n"
+                                 "norm2 = 'n2{i}'\n'norm2.bias' = 'b2{i}'\n"
+                                 "q = 'q{i}'\nk = 'k{i}'\nv = 'v{i}'\nqkv = 'qkv{i}'\no = 'o{i}'\n"
+                                 "q_norm = 'qn{i}'\nk_norm = 'kn{i}'\n"
+                                 "gate = 'g{i}'\nup = 'u{i}'\ngate_up = 'gu{i}'\ndown = 'd{i}'\n"
                                  "final_norm = 'f'\n'final_norm.bias' = 'fb'\n";
 
 static void block_write(const char *folder, const char *name, const char *format,
