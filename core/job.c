@@ -253,9 +253,8 @@ static int job_fill(struct qtk_job *job, const char *file, const char *const *se
   return job_read_output(job);
 }
 
-/* Takes over the tree. */
-static int job_make(struct qtk_toml *root, const char *file, const char *const *set,
-                    struct qtk_job **job)
+int qtk_job_make(struct qtk_toml *root, const char *file, const char *const *set,
+                 struct qtk_job **job)
 {
   struct qtk_job *j = calloc(1, sizeof *j);
   if (j == NULL) {
@@ -276,7 +275,7 @@ int qtk_job_read(const char *file, const char *const *set, struct qtk_job **job)
 {
   struct qtk_toml *root;
   int rc = qtk_toml_read(file, &root);
-  return rc == QTK_OK ? job_make(root, file, set, job) : rc;
+  return rc == QTK_OK ? qtk_job_make(root, file, set, job) : rc;
 }
 
 int qtk_job_parse(const char *text, size_t n, const char *file, const char *const *set,
@@ -284,5 +283,5 @@ int qtk_job_parse(const char *text, size_t n, const char *file, const char *cons
 {
   struct qtk_toml *root;
   int rc = qtk_toml_parse(text, n, file, &root);
-  return rc == QTK_OK ? job_make(root, file, set, job) : rc;
+  return rc == QTK_OK ? qtk_job_make(root, file, set, job) : rc;
 }

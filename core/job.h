@@ -100,6 +100,9 @@ QTK_PUBLIC int qtk_job_read(const char *file, const char *const *set, struct qtk
 /* The same of a text; `file` names it and places its relative paths. */
 QTK_PUBLIC int qtk_job_parse(const char *text, size_t n, const char *file,
                              const char *const *set, struct qtk_job **job);
+/* The same of a tree, which it takes over: messages give no place in one that was made. */
+QTK_PUBLIC int qtk_job_make(struct qtk_toml *root, const char *file, const char *const *set,
+                            struct qtk_job **job);
 QTK_PUBLIC void qtk_job_free(struct qtk_job *job); /* NULL is fine */
 
 /* "evaluate", ... */

@@ -82,16 +82,12 @@ static int eval_stage(const struct eval *e, const char *data, struct qtk_toml *r
 static int eval_job(const struct eval *e, const char *model, const char *data,
                     struct qtk_job **job)
 {
-  struct qtk_str text = {0};
   struct qtk_toml *root = qtk_toml_new_table();
   int rc = root ? eval_model(e, model, root) : QTK_ENOMEM;
   if (rc == QTK_OK)
     rc = eval_stage(e, data, root);
   if (rc == QTK_OK)
-    rc = qtk_toml_write(root, &text);
-  if (rc == QTK_OK)
-    rc = qtk_job_parse(text.data, text.length, "qtk eval", NULL, job);
-  qtk_str_free(&text);
+    return qtk_job_make(root, "qtk eval", NULL, job);
   qtk_toml_free(root);
   return rc;
 }
@@ -115,6 +111,25 @@ static int eval_run(const struct qtk_job *job)
   qtk_str_free(&table);
   qtk_pipeline_close(pipeline);
   return rc;
+}
+
+/* What belongs to a text, or to questions, means nothing without. */
+static int eval_check(const struct eval *e, int text)
+{
+  const struct {
+    const char *name;
+    int given;
+  } wants[] = {{"--suite", e->suite != NULL}, {"--examples", e->examples != NULL},
+               {"--score", e->score != NULL}, {"--shots", e->shots >= 0}, {"--limit", e->limit > 0}};
+  if (!text && e->source != NULL)
+    return qtk_error(QTK_EUSAGE, "qtk eval: --source wants a text to measure the divergence on");
+  if (!text && e->choices == NULL)
+    return qtk_error(QTK_EUSAGE,
+                     "qtk eval: a text or --choices PATH is wanted: see qtk eval --help");
+  for (size_t i = 0; e->choices == NULL && i < sizeof wants / sizeof *wants; i++)
+    if (wants[i].given)
+      return qtk_error(QTK_EUSAGE, "qtk eval: %s wants questions: --choices PATH", wants[i].name);
+  return QTK_OK;
 }
 
 int cli_eval(int argc, char **argv)
@@ -143,10 +158,8 @@ int cli_eval(int argc, char **argv)
     "Measures a model, a file, folder or bundle: its perplexity on a text file, or the\n"
     "answers that it chooses."};
   int rc = cli_parse(&usage, &argc, argv);
-  if (rc == QTK_OK && argc < 2 && e.source != NULL)
-    rc = qtk_error(QTK_EUSAGE, "qtk eval: --source wants a text to measure the divergence on");
-  if (rc == QTK_OK && argc < 2 && e.choices == NULL)
-    rc = qtk_error(QTK_EUSAGE, "qtk eval: a text or --choices PATH is wanted: see qtk eval --help");
+  if (rc == QTK_OK)
+    rc = eval_check(&e, argc > 1);
   if (rc != QTK_OK || (rc = cli_log_open(e.log, e.quiet, 0)) != QTK_OK ||
       (rc = eval_job(&e, argv[0], argc > 1 ? argv[1] : NULL, &job)) != QTK_OK)
     return rc;

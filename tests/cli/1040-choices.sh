@@ -100,3 +100,9 @@ echo 'What?,x,y,z,3' >>m/test/art_test.csv
 wrong 3 'm/test/art_test.csv:5:13: answer "3": allowed are A .. C and 0 .. 2'
 expect_status 1 qtk eval "$model"
 expect_text "a text or --choices PATH" err
+for option in --suite=mmlu --shots=1 --limit=3; do
+  expect_status 1 qtk eval "$model" "$QTK_SRCDIR/examples/text/evaluate.txt" $option
+  expect_text "${option%=*} wants questions: --choices PATH" err
+done
+expect_status 2 qtk eval "$model" --choices m --score lettr
+grep -q '^qtk: unknown score "lettr" (did you mean "letter"?)' err || fail "$(cat err)"
