@@ -84,6 +84,16 @@ static int measure_round(const struct measure *m, const struct qtk_plan_candidat
   return rc;
 }
 
+/* Errors become shares of what the linear itself comes to. */
+static int measure_shares(const struct measure *m, double *errors)
+{
+  double whole = 0;
+  int rc = measure_difference(m, m->w, &whole);
+  for (int i = 0; i < m->plan->n && rc == QTK_OK; i++)
+    errors[i] = whole > 0 ? errors[i] / whole : 0;
+  return rc;
+}
+
 static int measure_candidate(const struct measure *m, const struct qtk_plan_candidate *c,
                              double *error)
 {
@@ -115,6 +125,8 @@ static int measure_errors(const struct measure *m, double *errors)
                     m->calibration, m->plan->bits, m->plan->n, errors);
   for (int i = 0; i < m->plan->n && ops->error == NULL && rc == QTK_OK; i++)
     rc = measure_candidate(m, &m->linear->candidates[i], &errors[i]);
+  if (ops->error == NULL && rc == QTK_OK)
+    rc = measure_shares(m, errors);
   for (int i = 0; i < m->plan->n && rc == QTK_OK; i++)
     if (!isfinite(errors[i]))
       rc = qtk_error(QTK_ENUMERIC, "the error at %d bits is not finite", m->plan->bits[i]);

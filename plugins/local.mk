@@ -29,7 +29,8 @@ qtkplugin_LTLIBRARIES += %D%/qtk-quantizer-optq.la
 	%D%/optq/columns.c %D%/optq/columns.h \
 	%D%/optq/factor.c %D%/optq/factor.h \
 	%D%/optq/optq.c \
-	%D%/optq/order.c %D%/optq/order.h
+	%D%/optq/order.c %D%/optq/order.h \
+	%D%/optq/output.c %D%/optq/output.h
 %C%_qtk_quantizer_optq_la_LIBADD = $(PLUGIN_LIBS)
 %C%_qtk_quantizer_optq_la_LDFLAGS = $(PLUGIN_LINK)
 endif

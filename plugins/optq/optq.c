@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "plugins/optq/columns.h"
+#include "plugins/optq/output.h"
 
 struct optq_options {
   int64_t bits, group;
@@ -334,12 +335,15 @@ static int error_one(const struct optq_linear *l, const struct qtk_calibration *
   return rc;
 }
 
-/* The objective itself, by doing it: one factor serves all widths. */
+/* The objective itself, by doing it: one factor serves all widths. It is told as a share of the
+ * output's own squares: late blocks have large outputs, and would take the bits of the
+ * first. */
 static int optq_error(struct qtk_context *ctx, const void *options, const struct qtk_linear *linear,
                       const float *w, const struct qtk_calibration *calibration, const int *bits,
                       int n, double *error)
 {
   struct optq_linear l;
+  double whole = 0;
   for (int i = 0; i < n; i++)
     if (bits[i] != 2 && bits[i] != 3 && bits[i] != 4 && bits[i] != 8)
       return qtk_error(QTK_EJOB, "bits = %d: allowed are 2, 3, 4, 8", bits[i]);
@@ -347,6 +351,10 @@ static int optq_error(struct qtk_context *ctx, const void *options, const struct
   for (int i = 0; i < n && rc == QTK_OK; i++)
     rc = error_one(&l, calibration, w, bits[i], &error[i]);
   linear_close(&l);
+  if (rc == QTK_OK)
+    rc = optq_output(ctx, linear, calibration, w, &whole);
+  for (int i = 0; i < n && rc == QTK_OK; i++)
+    error[i] = whole > 0 ? error[i] * (double)calibration->sequences / whole : 0;
   return rc;
 }
 

@@ -78,9 +78,9 @@ struct qtk_quantizer_ops {
   void (*forget)(struct qtk_context *ctx, void *state);
 
   /* Optional, for mixed-precision budgets: error[i] >= 0 of the whole linear at bits[i], with
-   * the other options as they are, in the unit that the method minimises. Errors of all linears
-   * are added up. Without the slot each width is rounded and |w - what|^2 taken, or with
-   * statistics sum over rows of (w - what) H (w - what)T. */
+   * the other options as they are, as a share of the whole: |w - what|^2 over |w|^2, or
+   * |(w - what) x|^2 over |w x|^2. Shares of all linears are added up. Without the slot each
+   * width is rounded, and the second share taken where there are statistics, else the first. */
   int (*error)(struct qtk_context *ctx, const void *options, const struct qtk_linear *linear,
                const float *w, const struct qtk_calibration *calibration, const int *bits, int n,
                double *error);
