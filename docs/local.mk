@@ -1,6 +1,7 @@
 EXTRA_DIST += \
 	%D%/ARCHITECTURE.md \
 	%D%/HACKING.md \
+	%D%/QUANTIZERS.md \
 	%D%/TESTING.md \
 	%D%/internals/adapters.md \
 	%D%/internals/calibration.md \
