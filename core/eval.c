@@ -12,6 +12,9 @@
 
 /* ---- protocols -------------------------------------------------------------------------- */
 
+/* One is named after the program whose figures it gives: no other name of a program, method,
+ * family or format stands in the core. It is not data, because a name of a protocol must
+ * mean the same everywhere. */
 static const char *const protocol_names[] = {
   [QTK_PROTOCOL_PAPER] = "paper", [QTK_PROTOCOL_SECOND_HALF] = "llama.cpp",
   [QTK_PROTOCOL_PTB] = "ptb",     [QTK_PROTOCOL_PTB_NEW] = "ptb-new",

@@ -8,9 +8,10 @@
  *   paper      (context 2048) All context - 1 targets of a window are scored. The value
  *              is exp (mean over windows of the mean loss in the window). What the
  *              tokenizer puts around a text is there once, at the start of the text.
- *   llama.cpp  (context 512) Targets context / 2 + 1 .. context - 1 of a window are scored
- *              (257 .. 511: 255 of 512), all with the same weight. Where the tokenizer
- *              puts a token before texts, it takes the place of each window's first.
+ *   by halves  (QTK_PROTOCOL_SECOND_HALF, context 512) Targets context / 2 + 1 ..
+ *              context - 1 of a window are scored (257 .. 511: 255 of 512), all with the
+ *              same weight. Where the tokenizer puts a token before texts, it takes the
+ *              place of each window's first.
  *   ptb, ptb-new, c4, c4-new
  *              As `paper`, over texts that are made of the file in a way of their own:
  *              qtk_protocol_recipe. c4 and c4-new take 256 windows unless told.
@@ -19,7 +20,8 @@
  * of an exponential). In `paper` the mean is one of windows, and so is its error:
  * sqrt (variance of window means / windows); tokens of a window depend on one another,
  * windows hardly. With one window there is no such thing, and it is taken over
- * tokens, as in `llama.cpp`, where it is comparable with that program's.
+ * tokens, as it is by halves, where it is comparable with that of the program which the
+ * protocol is named after.
  *
  * Sums are made in the order of tokens, whatever the number of threads. */
 #ifndef QTK_CORE_EVAL_H
@@ -37,7 +39,7 @@ enum qtk_protocol {
   QTK_PROTOCOL_C4_NEW
 };
 
-/* "paper", "llama.cpp", ... QTK_EJOB for any other name. */
+/* The names stand in core/eval.c alone. QTK_EJOB for any other one. */
 QTK_PUBLIC const char *qtk_protocol_name(enum qtk_protocol protocol);
 QTK_PUBLIC int qtk_protocol_find(const char *name, enum qtk_protocol *protocol);
 QTK_PUBLIC const char *const *qtk_protocol_names(void);              /* all, ended by NULL */
@@ -45,7 +47,7 @@ QTK_PUBLIC int64_t qtk_protocol_context(enum qtk_protocol protocol); /* default 
 QTK_PUBLIC int64_t qtk_protocol_windows(enum qtk_protocol protocol); /* default; 0: all */
 /* How a file becomes the text of a protocol, for windows of `context` tokens:
  *
- *   paper, llama.cpp  the file as it is; documents joined by a blank line
+ *   paper, by halves  the file as it is; documents joined by a blank line
  *   ptb               lines joined by two newlines (of the validation split of the Penn
  *                     Treebank)
  *   ptb-new           lines joined by a space (of its test split)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * qtk eval: a model measured on a text, without a job file. */
+#include <stdio.h>
 #include <string.h>
 
 #include "core/cli/cli.h"
 #include "core/error.h"
+#include "core/eval.h"
 #include "core/pipeline.h"
 
 struct eval {
@@ -132,12 +134,23 @@ static int eval_check(const struct eval *e, int text)
   return QTK_OK;
 }
 
+/* "paper (default), ...": what --protocol may be. */
+static const char *eval_protocols(char *text, size_t size)
+{
+  const char *const *names = qtk_protocol_names();
+  int n = snprintf(text, size, "%s (default)", names[0]);
+  for (int i = 1; names[i] != NULL && n < (int)size; i++)
+    n += snprintf(text + n, size - (size_t)n, ", %s", names[i]);
+  return text;
+}
+
 int cli_eval(int argc, char **argv)
 {
   struct eval e = {.protocol = "paper", .backend = "auto", .log = "text", .shots = -1};
   struct qtk_job *job;
+  char protocols[128];
   const struct cli_option options[] = {
-    {"protocol", CLI_TEXT, &e.protocol, "NAME", "paper (default), llama.cpp, ptb, ptb-new, c4, c4-new"},
+    {"protocol", CLI_TEXT, &e.protocol, "NAME", eval_protocols(protocols, sizeof protocols)},
     {"context", CLI_INT, &e.context, "N", "tokens of a window (default: the protocol's) or a prompt"},
     {"windows", CLI_INT, &e.windows, "N", "how many windows; all if not given"},
     {"source", CLI_TEXT, &e.source, "MODEL", "the unquantized model: measure the divergence too"},
