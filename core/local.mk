@@ -68,6 +68,9 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/context.c %D%/context.h \
 	%D%/csv.c %D%/csv.h \
 	%D%/data.c %D%/data.h \
+	%D%/dataset.c %D%/dataset.h \
+	%D%/dataset-count.c \
+	%D%/dataset-store.c %D%/dataset-store.h \
 	%D%/device.c %D%/device.h \
 	%D%/device-choose.c \
 	%D%/digest-x86.c %D%/digest-x86.h \

@@ -9,17 +9,9 @@
 #ifndef QTK_CORE_TRAIN_H
 #define QTK_CORE_TRAIN_H
 
+#include "core/dataset.h"
 #include "core/optimizer.h"
 #include "core/schedule.h"
-
-/* Sequences to learn from; host memory, constant. */
-struct qtk_examples {
-  int64_t n;
-  const int64_t *starts;  /* [n + 1] first token of each */
-  const int32_t *ids;     /* [starts[n]] */
-  const int32_t *targets; /* [starts[n]] next token, or -1: not scored */
-  const float *weights;   /* [starts[n]] of the loss */
-};
 
 struct qtk_train_rule {
   struct qtk_optimizer_rule optimizer;

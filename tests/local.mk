@@ -19,6 +19,7 @@ UNIT_TESTS = \
 	%D%/unit/t-bundle-format \
 	%D%/unit/t-chat \
 	%D%/unit/t-context \
+	%D%/unit/t-dataset \
 	%D%/unit/t-digest \
 	%D%/unit/t-error \
 	%D%/unit/t-formula \

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What is in a data set, in numbers; sequences set apart. */
+#include <inttypes.h>
+
+#include "core/dataset.h"
+#include "core/error.h"
+
+struct qtk_examples_count qtk_examples_count(const struct qtk_examples *e)
+{
+  struct qtk_examples_count c = {.sequences = e->n};
+  for (int64_t i = 0; i < e->n; i++) {
+    int64_t n = e->starts[i + 1] - e->starts[i];
+    c.tokens += n;
+    c.shortest = i == 0 || n < c.shortest ? n : c.shortest;
+    c.longest = n > c.longest ? n : c.longest;
+    for (int64_t k = e->starts[i]; k < e->starts[i + 1]; k++)
+      c.scored += e->targets[k] >= 0 && e->weights[k] > 0;
+  }
+  return c;
+}
+
+int qtk_examples_split(struct qtk_examples *e, double share, struct qtk_examples *rest)
+{
+  if (!(share > 0 && share < 1))
+    return qtk_error(QTK_EJOB, "a share of %g to set apart: allowed is more than 0 and less than 1",
+                     share);
+  if (e->n < 2)
+    return qtk_error(QTK_EINPUT, "of %" PRId64 " sequences none can be set apart: at least 2 are "
+                                 "wanted",
+                     e->n);
+  int64_t n = (int64_t)(share * (double)e->n + 0.5);
+  n = n < 1 ? 1 : n > e->n - 1 ? e->n - 1 : n;
+  *rest = *e;
+  e->n -= n;
+  rest->n = n;
+  rest->starts += e->n;
+  return QTK_OK;
+}
+
+/* ---- for people and for the report -------------------------------------------------------- */
+
+static const char *dataset_scores(const struct qtk_dataset *d)
+{
+  return d->train_on == QTK_TRAIN_ON_ALL ? "all" : "response";
+}
+
+int qtk_dataset_report(const struct qtk_dataset *d, json_t *object)
+{
+  struct qtk_examples_count c = qtk_examples_count(&d->examples);
+  const struct {
+    const char *key;
+    int64_t value;
+  } numbers[] = {{"documents", d->documents}, {"sequences", c.sequences}, {"tokens", c.tokens},
+                 {"scored", c.scored},        {"shortest", c.shortest},   {"longest", c.longest},
+                 {"truncated", d->truncated}, {"dropped", d->dropped}};
+  int rc = qtk_json_set(object, "name", json_string(d->name));
+  if (rc == QTK_OK)
+    rc = qtk_json_set(object, "sha256", json_string(d->sha256));
+  if (rc == QTK_OK)
+    rc = qtk_json_set(object, "form", json_string(d->form));
+  for (size_t i = 0; rc == QTK_OK && i < sizeof numbers / sizeof *numbers; i++)
+    rc = qtk_json_set(object, numbers[i].key, json_integer(numbers[i].value));
+  if (rc == QTK_OK)
+    rc = qtk_json_set(object, "packed", json_boolean(d->packed));
+  return rc == QTK_OK ? qtk_json_set(object, "train_on", json_string(dataset_scores(d))) : rc;
+}
+
+int qtk_dataset_lines(const struct qtk_dataset *d, struct qtk_str *out)
+{
+  struct qtk_examples_count c = qtk_examples_count(&d->examples);
+  qtk_str_printf(out, "data       %s: %" PRId64 " of %s\n", d->name, d->documents, d->form);
+  qtk_str_printf(out, "sequences  %" PRId64 ", %" PRId64 " .. %" PRId64 " tokens each%s\n",
+                 c.sequences, c.shortest, c.longest, d->packed ? ", packed" : "");
+  qtk_str_printf(out, "tokens     %" PRId64 ", scored: %" PRId64 " (%s)\n", c.tokens, c.scored,
+                 dataset_scores(d));
+  return qtk_str_printf(out, "truncated  %" PRId64 ", dropped: %" PRId64 "\n", d->truncated,
+                        d->dropped);
+}
