@@ -203,7 +203,8 @@ static int trial_session(struct qtk_adapter_trial *t)
 /* Attaching may be refused, with a reason. */
 static int trial_attach(struct qtk_adapter_trial *t, const void *options)
 {
-  struct qtk_attached attached = {t->c->plugin->plugin.name, t->ops, options};
+  struct qtk_attached attached = {
+      .name = t->c->plugin->plugin.name, .ops = t->ops, .options = options};
   int status = qtk_engine_open(t->ctx, t->model, &attached, 1, &t->engine);
   if (status == QTK_EJOB) {
     qtk_check_that(t->c, *qtk_error_message(), "refuses a model with a reason", "%s", t->text);

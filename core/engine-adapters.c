@@ -38,32 +38,57 @@ static int adapters_claim_tensor(struct qtk_engine *e, struct engine_adapter *a,
 
 static int adapters_claim_all(struct qtk_engine *e, struct engine_adapter *a)
 {
-  int rc = QTK_OK;
+  int offered, rc = QTK_OK;
 
   if (a->ops->check != NULL)
     rc = a->ops->check(a->options, qtk_model_info(e->model));
-  for (int i = 0; rc == QTK_OK && i < qtk_model_count(e->model); i++)
-    rc = adapters_claim_tensor(e, a, i);
+  for (int i = 0; rc == QTK_OK && i < qtk_model_count(e->model); i++) {
+    rc = qtk_pattern_find_tensor(a->targets, qtk_model_tensor(e->model, i)->name, &offered);
+    if (rc == QTK_OK && offered)
+      rc = adapters_claim_tensor(e, a, i);
+  }
   a->n_sites = (int)a->tensors.length;
   return rc;
 }
 
-int qtk_engine_claim(struct qtk_engine *e, const struct qtk_attached *attached, int n)
+static int adapters_add(struct qtk_engine *e, const struct qtk_attached *attached)
 {
+  struct engine_adapter *a = &e->adapters[e->n_adapters++];
   int rc = QTK_OK;
 
-  if (n > BLOCK_ADAPTERS)
-    return qtk_error(QTK_EJOB, "%d adapters: at most %d can stack", n, BLOCK_ADAPTERS);
-  e->adapters = calloc((size_t)n + 1, sizeof *e->adapters);
+  a->name = attached->name;
+  a->ops = attached->ops;
+  a->options = attached->options;
+  if (attached->targets != NULL)
+    rc = qtk_pattern_of(attached->targets, &a->targets);
+  return rc == QTK_OK ? adapters_claim_all(e, a) : rc;
+}
+
+static int adapters_add_tuned(struct qtk_engine *e, const struct qtk_tuned *t)
+{
+  struct qtk_attached attached = {.name = t->plugin->plugin.name,
+                                  .ops = &t->plugin->ops.adapter,
+                                  .options = t->options != NULL ? t->options->values : NULL,
+                                  .targets = t->targets};
+
+  return adapters_add(e, &attached);
+}
+
+int qtk_engine_claim(struct qtk_engine *e, const struct qtk_attached *attached, int n)
+{
+  int tuned = 0, rc = QTK_OK;
+
+  while (!e->streaming && qtk_model_tuned(e->model, tuned) != NULL)
+    tuned++;
+  if (n + tuned > BLOCK_ADAPTERS)
+    return qtk_error(QTK_EJOB, "%d adapters: at most %d can stack", n + tuned, BLOCK_ADAPTERS);
+  e->adapters = calloc((size_t)(n + tuned) + 1, sizeof *e->adapters);
   if (e->adapters == NULL)
-    return qtk_error_memory((size_t)n * sizeof *e->adapters, "adapters");
-  e->n_adapters = n;
-  for (int i = 0; rc == QTK_OK && i < n; i++) {
-    e->adapters[i].name = attached[i].name;
-    e->adapters[i].ops = attached[i].ops;
-    e->adapters[i].options = attached[i].options;
-    rc = adapters_claim_all(e, &e->adapters[i]);
-  }
+    return qtk_error_memory((size_t)(n + tuned) * sizeof *e->adapters, "adapters");
+  for (int i = 0; rc == QTK_OK && i < tuned; i++)
+    rc = adapters_add_tuned(e, qtk_model_tuned(e->model, i));
+  for (int i = 0; rc == QTK_OK && i < n; i++)
+    rc = adapters_add(e, &attached[i]);
   return rc;
 }
 
@@ -233,6 +258,7 @@ void qtk_engine_detach(struct qtk_engine *e)
     }
     qtk_vec_free(&a->params);
     qtk_vec_free(&a->tensors);
+    qtk_pattern_free(a->targets);
     free(a->sites);
   }
   free(e->adapters);

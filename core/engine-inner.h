@@ -5,6 +5,7 @@
 
 #include "core/block.h"
 #include "core/engine.h"
+#include "core/pattern.h"
 #include "core/vec.h"
 
 /* A weight matrix of the model: where it lies on the host, and ready for the backend. */
@@ -31,6 +32,7 @@ struct engine_adapter {
   const char *name;
   const struct qtk_adapter_ops *ops;
   const void *options;
+  struct qtk_pattern *targets; /* NULL: every tensor */
   int attached;
   void *h; /* if attached */
   struct engine_sites *sites;
@@ -99,10 +101,15 @@ int qtk_engine_stream(struct qtk_engine *e);
 
 /* ---- engine-adapters ---- */
 
-/* Asks each adapter what it claims. */
+/* Asks each adapter what it claims, those of the model first. */
 int qtk_engine_claim(struct qtk_engine *e, const struct qtk_attached *attached, int n);
 /* Makes instances, parameters and stacks, once the weights are held. */
 int qtk_engine_attach(struct qtk_engine *e);
 void qtk_engine_detach(struct qtk_engine *e);
+
+/* ---- engine-tuned ---- */
+
+/* The values of the model's own adapters. */
+int qtk_engine_load_model(struct qtk_engine *e);
 
 #endif

@@ -39,7 +39,9 @@ static int engine_open(struct qtk_engine *e, const struct qtk_attached *adapters
     rc = qtk_engine_find_weights(e);
   if (rc == QTK_OK)
     rc = qtk_engine_hold_all(e);
-  return rc == QTK_OK ? qtk_engine_attach(e) : rc;
+  if (rc == QTK_OK)
+    rc = qtk_engine_attach(e);
+  return rc == QTK_OK ? qtk_engine_load_model(e) : rc;
 }
 
 static int engine_new(struct qtk_context *ctx, struct qtk_model *model, int streaming,

@@ -14,9 +14,11 @@ struct qtk_attached {
   const char *name; /* of the plugin, for messages */
   const struct qtk_adapter_ops *ops;
   const void *options;
+  const char *targets; /* expression over canonical names, of tensors that it is offered; NULL: all */
 };
 
-/* Weights are held (mapped where they can be) until close. With a memory limit
+/* The model's own tuned adapters come first, number 0 on, with their values; then those of
+ * `adapters`, with their starts. Weights are held (mapped where they can be) until close. With a memory limit
  * that they would break, a block's weights are held only while it runs. */
 QTK_PUBLIC int qtk_engine_open(struct qtk_context *ctx, struct qtk_model *model,
                                const struct qtk_attached *adapters, int n_adapters,
@@ -99,6 +101,17 @@ QTK_PUBLIC int qtk_engine_param(struct qtk_engine *e, int adapter, int i,
 /* Its gradient; data NULL before qtk_engine_train. */
 QTK_PUBLIC int qtk_engine_gradient(struct qtk_engine *e, int adapter, int i,
                                    struct qtk_tensor *gradient);
+
+/* Puts the values of a tuned adapter into those of adapter number `adapter`. QTK_EINPUT unless
+ * it has exactly the same parameters. */
+QTK_PUBLIC int qtk_engine_load(struct qtk_engine *e, int adapter, const struct qtk_tuned *tuned);
+/* The other way round: parameters are added to `tuned`, rounded to their types on disk; the
+ * engine's values are then the rounded ones, and `changed` has been told that they are final. */
+QTK_PUBLIC int qtk_engine_save(struct qtk_engine *e, int adapter, struct qtk_tuned *tuned);
+/* Which adapters take part from now on, on [n adapters]: those that do not are as if they were
+ * not there, and keep their values. No weight is touched. QTK_EUSAGE for one that trains
+ * tensors of the base itself, which cannot be left out. Between passes only. */
+QTK_PUBLIC int qtk_engine_select(struct qtk_engine *e, const char *on);
 
 /* Tells an adapter that the values of its parameters are new; `final` as struct
  * qtk_adapter_ops says. */

@@ -81,6 +81,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/engine-forward.c \
 	%D%/engine-inner.h \
 	%D%/engine-loss.c \
+	%D%/engine-tuned.c \
 	%D%/engine-weights.c \
 	%D%/error.c %D%/error.h \
 	%D%/eval.c %D%/eval.h \
@@ -126,6 +127,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/pack-dequantize.c \
 	%D%/pack-layout.c \
 	%D%/part.c %D%/part.h \
+	%D%/pattern.c %D%/pattern.h \
 	%D%/part-digest.c \
 	%D%/pipeline.c %D%/pipeline.h \
 	%D%/pipeline-input.c \
@@ -135,7 +137,6 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/plan-budget.c \
 	%D%/plan-calibrate.c \
 	%D%/plan-evaluate.c \
-	%D%/plan-match.c \
 	%D%/plan-method.c \
 	%D%/plan-quantize.c \
 	%D%/plan-redo.c \
@@ -215,6 +216,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/toml-write.c \
 	%D%/train.c %D%/train.h \
 	%D%/vec.c %D%/vec.h \
+	%D%/tuned.c %D%/tuned.h \
 	%D%/version.c
 
 lib_LTLIBRARIES += %D%/libqtk.la

@@ -8,6 +8,7 @@
 #include "core/arch.h"
 #include "core/model.h"
 #include "core/source.h"
+#include "core/vec.h"
 
 struct model_tensor {
   struct qtk_model_tensor t;
@@ -42,6 +43,7 @@ struct qtk_model {
   int n;
   int *by_name; /* [n], sorted */
   int64_t parameters;
+  QTK_VEC(struct qtk_tuned *) tuned; /* owned, lowest first */
 };
 
 /* ---- model-open: finding tensors ---- */

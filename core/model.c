@@ -147,6 +147,7 @@ void qtk_model_close(struct qtk_model *m)
 {
   if (m == NULL)
     return;
+  qtk_model_unadapt(m);
   for (int i = 0; i < m->n; i++) {
     while (m->tensors[i].holds > 0)
       qtk_model_release(m->ctx, m, i);
@@ -160,6 +161,30 @@ void qtk_model_close(struct qtk_model *m)
   qtk_arch_free(m->arch);
   qtk_source_close(m->source);
   free(m);
+}
+
+/* ---- adapters ------------------------------------------------------------------------------------ */
+
+int qtk_model_adapt(struct qtk_context *ctx, struct qtk_model *m, struct qtk_tuned *tuned, int force)
+{
+  int rc = qtk_vec_push(&m->tuned, tuned);
+
+  (void)ctx, (void)force;
+  if (rc != QTK_OK)
+    qtk_tuned_free(tuned);
+  return rc;
+}
+
+const struct qtk_tuned *qtk_model_tuned(const struct qtk_model *m, int i)
+{
+  return i >= 0 && (size_t)i < m->tuned.length ? m->tuned.data[i] : NULL;
+}
+
+void qtk_model_unadapt(struct qtk_model *m)
+{
+  for (size_t i = 0; i < m->tuned.length; i++)
+    qtk_tuned_free(m->tuned.data[i]);
+  qtk_vec_free(&m->tuned);
 }
 
 /* ---- what it is ---------------------------------------------------------------------------------- */

@@ -8,9 +8,9 @@
 #ifndef QTK_CORE_MODEL_H
 #define QTK_CORE_MODEL_H
 
-#include <qtk/adapter.h>
 #include <qtk/format.h>
-#include <qtk/tensor.h>
+
+#include "core/tuned.h"
 
 struct qtk_model;
 struct qtk_arch;
@@ -90,6 +90,16 @@ QTK_PUBLIC int qtk_model_replace(struct qtk_model *m, int i, const struct qtk_qt
                                  const char *plugin, const char *options);
 /* Who made tensor i, or NULL. */
 QTK_PUBLIC const char *qtk_model_maker(const struct qtk_model *m, int i, const char **options);
+
+/* Puts a tuned adapter, which the model owns from then on (also if this fails), on top of the
+ * others. QTK_EINPUT if it is bound to something else than this model with the adapters
+ * that lie on it; with `force` it is taken all the same, and says so from then on. */
+QTK_PUBLIC int qtk_model_adapt(struct qtk_context *ctx, struct qtk_model *m,
+                               struct qtk_tuned *tuned, int force);
+/* The adapters on it, lowest first; NULL past the last. */
+QTK_PUBLIC const struct qtk_tuned *qtk_model_tuned(const struct qtk_model *m, int i);
+/* From now on it has none: they have been merged into its tensors. */
+QTK_PUBLIC void qtk_model_unadapt(struct qtk_model *m);
 
 /* SHA-256 over sorted (name, encoding, shape, digest of the parts as held), 64 hex
  * digits; `tensor_digest` the same of one tensor. Hashed in parallel. */

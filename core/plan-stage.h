@@ -3,16 +3,8 @@
 #ifndef QTK_CORE_PLAN_STAGE_H
 #define QTK_CORE_PLAN_STAGE_H
 
+#include "core/pattern.h"
 #include "core/plan.h"
-
-/* ---- a regular expression ------------------------------------------------------- */
-
-struct qtk_pattern;
-/* `node` is where the job file has it. */
-int qtk_pattern_new(const struct qtk_toml *node, struct qtk_pattern **pattern);
-void qtk_pattern_free(struct qtk_pattern *pattern); /* NULL is fine */
-/* *found is 1 if it matches somewhere in `text`. */
-int qtk_pattern_find(const struct qtk_pattern *pattern, const char *text, int *found);
 
 /* ---- a plugin with its options ---------------------------------------------------- */
 

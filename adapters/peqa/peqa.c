@@ -124,11 +124,8 @@ static int peqa_attach(struct qtk_context *ctx, const void *options,
   }
   *p = (struct peqa){((const struct peqa_options *)options)->relative, sites, n_sites, scales,
                      {0}};
-  for (int i = 0; i < n_sites && rc == QTK_OK; i++) {
+  for (int i = 0; i < n_sites && rc == QTK_OK; i++)
     rc = peqa_check_site(&sites[i]);
-    if (rc == QTK_OK)
-      rc = peqa_put_base(ctx, &sites[i], &scales[i]);
-  }
   if (rc != QTK_OK)
     peqa_detach(ctx, p);
   else
@@ -190,6 +187,10 @@ static int peqa_changed(struct qtk_context *ctx, void *h, int final)
   int rc = QTK_OK;
   for (int i = 0; i < p->n && rc == QTK_OK; i++) {
     struct peqa_scales *s = &p->scales[i];
+    if (s->base.data == NULL)
+      rc = peqa_put_base(ctx, &p->sites[i], s);
+    if (rc != QTK_OK)
+      return rc;
     rc = p->relative ? qtk_op_multiply(ctx, &s->base, &s->value, &s->tuned)
                      : qtk_op_copy(ctx, &s->value, &s->tuned);
     if (rc == QTK_OK && p->relative)

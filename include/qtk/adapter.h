@@ -15,7 +15,12 @@
  *
  * The life of an instance: claim each tensor, attach, params, bind, start (or
  * values from a checkpoint), changed; then forward and backward calls, many times; fold
- * where a job merges; detach. Slots that are NULL are not taken part in. */
+ * where a job merges; detach. Slots that are NULL are not taken part in.
+ *
+ * A plan asks as well how large an adapter is, for a model that may have no weights yet:
+ * claim, attach, params, keep, detach. Until bind is called sites have shapes and layouts,
+ * their base has no data, and there may be no backend: weights are read, and its memory is
+ * taken, from start and changed on. */
 #ifndef QTK_ADAPTER_H
 #define QTK_ADAPTER_H
 
@@ -63,7 +68,8 @@ struct qtk_site {
   const char *name, *role;
   int layer;
   int64_t rows, cols;
-  const struct qtk_qtensor *base; /* host view of what the base holds */
+  const struct qtk_qtensor *base; /* host view of what the base holds; while planning, its
+                                     layout alone */
 };
 
 /* What must be kept between forward and backward at a site. Core keeps the
@@ -84,7 +90,10 @@ struct qtk_keep {
 /* Core allocates float32 values and gradients in backend memory and owns the
  * optimizer's state; the plugin adds into gradients. */
 struct qtk_param {
-  char name[192]; /* unique in the adapter; of the bundle's member */
+  /* Unique in the adapter; of the bundle's member. One that belongs to a site is named after
+   * it: "SITE.PART", with the site's whole name: "model.layers.0.mlp.up_proj.weight.a";
+   * this is how other programs' names for it are found. */
+  char name[192];
   int ndim;
   int64_t shape[QTK_MAX_DIMS];
   double learning_rate;      /* factor on the job's */
@@ -199,7 +208,8 @@ struct qtk_adapter_ops {
   /* Required. What the adapter does with a tensor. */
   enum qtk_claim (*claim)(const void *options, const struct qtk_tensor_role *tensor);
 
-  /* Required. An instance; sites live as long as it. Freed by detach. */
+  /* Required. An instance; sites live as long as it. Freed by detach. Reads no weights and
+   * takes no memory of the backend: it is called for plans too. */
   int (*attach)(struct qtk_context *ctx, const void *options, const struct qtk_model_info *model,
                 const struct qtk_site *sites, int n_sites, void **h);
   void (*detach)(struct qtk_context *ctx, void *h);

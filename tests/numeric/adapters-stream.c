@@ -107,7 +107,7 @@ static const struct qtk_adapter_ops watch = {.size = sizeof watch,
 /* head [vocabulary, hidden] times final hidden + alpha (seen 0 + seen 1 + ...) */
 static float *stream_by_hand(void)
 {
-  const struct qtk_attached watcher = {"watch", &watch, NULL};
+  const struct qtk_attached watcher = {.name = "watch", .ops = &watch};
   struct test_model m = test_open(ctx, folder, &watcher, 1);
   int64_t length = (int64_t)n_ids, width = qtk_model_info(m.model)->dims.hidden;
   int head = qtk_model_find(m.model, "lm_head.weight");
@@ -142,7 +142,7 @@ static float *stream_by_hand(void)
 
 static void stream_all(void)
 {
-  const struct qtk_attached adapter = {"stream", &stream, NULL}, watcher = {"watch", &watch, NULL};
+  const struct qtk_attached adapter = {.name = "stream", .ops = &stream}, watcher = {.name = "watch", .ops = &watch};
   float *found = logits_of(&adapter, 1, NULL), *want = stream_by_hand();
   float *plain = logits_of(NULL, 0, NULL), *watched = logits_of(&watcher, 1, NULL);
   double worst = distance(found, want, logits_count());
@@ -254,7 +254,7 @@ static const struct qtk_adapter_ops side = {.size = sizeof side,
 /* All at once and token by token through the caches. */
 static void side_model(const char *name)
 {
-  const struct qtk_attached adapter = {"side", &side, NULL};
+  const struct qtk_attached adapter = {.name = "side", .ops = &side};
   char path[64];
   struct qtk_session *s;
   struct qtk_tensor hidden;
@@ -354,7 +354,7 @@ static void objective_run(const struct qtk_attached *adapters, int n,
 
 static void objective_all(void)
 {
-  const struct qtk_attached adapter = {"objective", &objective, NULL};
+  const struct qtk_attached adapter = {.name = "objective", .ops = &objective};
   int32_t *targets = calloc(n_ids, sizeof *targets);
   float *weights = calloc(n_ids, sizeof *weights), *tokens = calloc(n_ids, sizeof *tokens);
   struct qtk_batch batch = objective_batch(targets, weights);
@@ -406,7 +406,7 @@ static double mix_loss(struct test_model *m, struct qtk_session *s, const struct
 /* Half of the loss's slope along alpha; the base keeps nothing for it. */
 static void mix_all(const char *name)
 {
-  const struct qtk_attached adapter = {"stream", &stream, NULL};
+  const struct qtk_attached adapter = {.name = "stream", .ops = &stream};
   int32_t *targets = calloc(n_ids, sizeof *targets);
   float *weights = calloc(n_ids, sizeof *weights);
   struct qtk_batch batch = objective_batch(targets, weights);

@@ -416,7 +416,7 @@ static void sites_compare(const char *what, const struct qtk_attached *adapters,
 static void sites_identity(void)
 {
   const struct qtk_attached three[] = {
-      {"one", &identity, NULL}, {"two", &identity, NULL}, {"three", &identity, NULL}};
+      {.name = "one", .ops = &identity}, {.name = "two", .ops = &identity}, {.name = "three", .ops = &identity}};
   float *found = logits_of(three, 3, quantize_change), *want = logits_of(NULL, 0, quantize_change);
 
   tap_ok(memcmp(found, want, logits_count() * sizeof *found) == 0,
@@ -427,7 +427,7 @@ static void sites_identity(void)
 
 static void sites_two_rescalers(void)
 {
-  const struct qtk_attached two[] = {{"one", &rescale, NULL}, {"two", &rescale, NULL}};
+  const struct qtk_attached two[] = {{.name = "one", .ops = &rescale}, {.name = "two", .ops = &rescale}};
   struct test_model m = {.ctx = ctx};
   struct qtk_session *s;
   struct qtk_tensor hidden;
@@ -446,9 +446,9 @@ static void sites_two_rescalers(void)
 
 static void sites_all(void)
 {
-  const struct qtk_attached adder = {"add", &add, NULL}, scaler = {"rescale", &rescale, NULL};
-  const struct qtk_attached replacer = {"replace", &replace, NULL};
-  const struct qtk_attached both[] = {scaler, adder}, passed[] = {{"id", &identity, NULL}, scaler};
+  const struct qtk_attached adder = {.name = "add", .ops = &add}, scaler = {.name = "rescale", .ops = &rescale};
+  const struct qtk_attached replacer = {.name = "replace", .ops = &replace};
+  const struct qtk_attached both[] = {scaler, adder}, passed[] = {{.name = "id", .ops = &identity}, scaler};
 
   sites_compare("add", &adder, 1, NULL, add_change);
   sites_compare("rescale", &scaler, 1, quantize_change, rescale_change);
@@ -535,7 +535,7 @@ static void service_round(struct qtk_model *model, int i, float *w, struct qtk_q
 static void service_all(void)
 {
   struct qtk_adapter_ops ops = identity;
-  const struct qtk_attached adapter = {"service", &ops, NULL};
+  const struct qtk_attached adapter = {.name = "service", .ops = &ops};
   struct test_model m = {.ctx = ctx};
   struct qtk_model *source;
   struct qtk_session *s;
@@ -693,7 +693,7 @@ static uint64_t checkpoint_held(const char *what)
 /* Blocks that run again give the same bits, and no block keeps a tape meanwhile. */
 static void checkpoint_model(const char *name)
 {
-  const struct qtk_attached both[] = {{"rescale", &rescale, NULL}, {"add", &add, NULL}};
+  const struct qtk_attached both[] = {{.name = "rescale", .ops = &rescale}, {.name = "add", .ops = &add}};
   const struct qtk_model_info *info;
   char path[64];
   struct slope g;
@@ -721,7 +721,7 @@ static const char *const families[] = {"llama",   "mistral", "qwen2", "gpt2",
 
 static void slope_model(const char *name)
 {
-  const struct qtk_attached both[] = {{"rescale", &rescale, NULL}, {"add", &add, NULL}};
+  const struct qtk_attached both[] = {{.name = "rescale", .ops = &rescale}, {.name = "add", .ops = &add}};
   char path[64], what[96];
   double sum, weight;
   struct slope g;
@@ -750,7 +750,7 @@ static enum qtk_claim refuse_claim(const void *options, const struct qtk_tensor_
 static void refuse_head(void)
 {
   struct qtk_adapter_ops ops = identity;
-  const struct qtk_attached adapter = {"refused", &ops, NULL};
+  const struct qtk_attached adapter = {.name = "refused", .ops = &ops};
   struct qtk_model *model;
   struct qtk_engine *engine;
 

@@ -185,7 +185,7 @@ static const struct qtk_adapter_ops pass = {.size = sizeof pass,
 static void block_check(struct qtk_context *ctx, const char *name, const char *path, int layer,
                         double step, double bound)
 {
-  const struct qtk_attached adapter = {"pass", &pass, NULL};
+  const struct qtk_attached adapter = {.name = "pass", .ops = &pass};
   struct test_model host = test_open(ctx, test_data("nano/llama"), &adapter, 1);
   const int64_t lengths[] = {70, 5};
   int32_t ids[75] = {0};

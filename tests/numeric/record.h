@@ -95,7 +95,7 @@ static inline const struct record *record_find(int layer, const char *role)
 static inline void record_windows(struct qtk_context *ctx, struct qtk_model *model,
                                   const int32_t *const *windows, int64_t n, int64_t length)
 {
-  struct qtk_attached attached = {"record", &record_ops, NULL};
+  struct qtk_attached attached = {.name = "record", .ops = &record_ops};
   struct qtk_tensor hidden;
   struct qtk_engine *e;
   struct qtk_session *s;

@@ -85,7 +85,7 @@ static void optimizer_steps(struct qtk_optimizer *o, float *value, float *gradie
 
 static void optimizer_all(void)
 {
-  const struct qtk_attached adapter = {"five", &five, NULL};
+  const struct qtk_attached adapter = {.name = "five", .ops = &five};
   const struct qtk_optimizer_rule rule = {0.005, 0.9, 0.95, 1e-8, 0.1, 1.0}; /* factor 2 */
   struct test_model m = test_open(ctx, folder, &adapter, 1);
   struct qtk_tensor value, gradient;
@@ -198,7 +198,8 @@ static void learner_open(struct learner *l, int checkpoint)
       learner_round(l, rtn, i);
   test_must(qtk_registry_get(QTK_ADAPTER, "peqa", &l->plugin), "peqa");
   l->options = learner_options(l->plugin, "");
-  const struct qtk_attached adapter = {"peqa", &l->plugin->ops.adapter, l->options->values};
+  const struct qtk_attached adapter = {
+      .name = "peqa", .ops = &l->plugin->ops.adapter, .options = l->options->values};
   test_must(qtk_engine_open(ctx, l->m.model, &adapter, 1, &l->m.engine), "engine");
   rule.checkpoint = checkpoint;
   test_must(qtk_train_new(ctx, l->m.engine, 0, &rule, &l->examples, &l->train), "training");
@@ -326,12 +327,50 @@ static void train_all(void)
   free(whole);
 }
 
+/* ---- what is left of it --------------------------------------------------------------------- */
+
+static float *tuned_logits(struct test_model *m)
+{
+  return test_logits(m, ids, n_ids, positions, POSITIONS);
+}
+
+/* Values go from an engine into an adapter on the model, and into any engine after it. */
+static void tuned_all(void)
+{
+  struct learner l;
+  struct test_model other = {.ctx = ctx};
+  struct qtk_tuned *tuned;
+  double first, last;
+  size_t n = logits_count() * sizeof(float);
+
+  learner_open(&l, 0);
+  l.m.vocabulary = qtk_model_info(l.m.model)->vocabulary;
+  float *base = tuned_logits(&l.m);
+  learner_run(&l, 3, &first, &last);
+  test_must(qtk_tuned_new(ctx, "task", l.plugin, "relative = true", NULL, &tuned), "adapter");
+  test_must(qtk_engine_save(l.m.engine, 0, tuned), "save");
+  float *trained = tuned_logits(&l.m);
+  test_must(qtk_model_adapt(ctx, l.m.model, tuned, 0), "adapt");
+  test_must(qtk_engine_open(ctx, l.m.model, NULL, 0, &other.engine), "engine");
+  other.model = l.m.model;
+  other.vocabulary = l.m.vocabulary;
+  float *loaded = tuned_logits(&other);
+  tap_ok(memcmp(trained, base, n) != 0 && memcmp(trained, loaded, n) == 0,
+         "what was trained is on the model: the same logits from another engine");
+  qtk_engine_close(other.engine);
+  free(base);
+  free(trained);
+  free(loaded);
+  learner_close(&l);
+}
+
 int main(void)
 {
   toy_begin();
   schedule_all();
   optimizer_all();
   train_all();
+  tuned_all();
   toy_end();
   return tap_end();
 }
