@@ -42,6 +42,8 @@ static struct dequantize_group dequantize_group(const struct qtk_qtensor *t,
   own = qtk_get_scale(t, row, group);
   if (own != 0)
     g.min *= g.scale / own;
+  if (scales->dtype == QTK_F16)
+    g.min = qtk_half_to_f32(qtk_half_from_f32(g.min));
   return g;
 }
 

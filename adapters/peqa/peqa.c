@@ -28,7 +28,7 @@ static const struct qtk_option peqa_table[] = {
 struct peqa_scales {
   struct qtk_tensor value, gradient; /* d or s; the core's */
   struct qtk_tensor base;            /* s0 */
-  struct qtk_tensor tuned;           /* s */
+  struct qtk_tensor tuned;           /* s; at the end of the base's type */
 };
 
 struct peqa {
@@ -167,16 +167,19 @@ static int peqa_start(struct qtk_context *ctx, void *h, int i, float *value)
   return QTK_OK;
 }
 
-/* As the merged tensor will hold them. */
+/* As the merged tensor will hold them: its minima are then rounded as well. */
 static int peqa_round(struct qtk_context *ctx, const struct qtk_site *site, struct qtk_tensor *s)
 {
   size_t n = peqa_count(site);
   float *host = qtk_alloc(ctx, n * sizeof *host, "scratch");
-  int rc = host ? qtk_device_download(ctx, host, s->data, n * sizeof *host) : QTK_ENOMEM;
-  for (size_t i = 0; i < n && rc == QTK_OK; i++)
-    host[i] = qtk_f16_to_f32(qtk_f32_to_f16(host[i]));
+  uint16_t *half = qtk_alloc(ctx, n * sizeof *half, "scratch");
+  int rc = host && half ? qtk_device_download(ctx, host, s->data, n * sizeof *host) : QTK_ENOMEM;
   if (rc == QTK_OK)
-    rc = qtk_device_upload(ctx, s->data, host, n * sizeof *host);
+    rc = qtk_convert(QTK_F16, half, QTK_F32, host, n);
+  if (rc == QTK_OK)
+    rc = qtk_device_upload(ctx, s->data, half, n * sizeof *half);
+  s->dtype = QTK_F16;
+  qtk_free(ctx, half);
   qtk_free(ctx, host);
   return rc;
 }
@@ -191,6 +194,7 @@ static int peqa_changed(struct qtk_context *ctx, void *h, int final)
       rc = peqa_put_base(ctx, &p->sites[i], s);
     if (rc != QTK_OK)
       return rc;
+    s->tuned.dtype = QTK_F32;
     rc = p->relative ? qtk_op_multiply(ctx, &s->base, &s->value, &s->tuned)
                      : qtk_op_copy(ctx, &s->value, &s->tuned);
     if (rc == QTK_OK && p->relative)
@@ -264,6 +268,18 @@ static int peqa_backward(struct qtk_context *ctx, void *h, struct qtk_session *s
 
 /* ---- merging ------------------------------------------------------------------------------------------ */
 
+/* The scales as floats of the host, whatever they are held in. */
+static int peqa_give(struct qtk_context *ctx, const struct qtk_tensor *tuned, size_t n, float *out)
+{
+  size_t bytes = n * qtk_dtype_size(tuned->dtype);
+  void *host = qtk_alloc(ctx, bytes, "scratch");
+  int rc = host ? qtk_device_download(ctx, host, tuned->data, bytes) : QTK_ENOMEM;
+  if (rc == QTK_OK)
+    rc = qtk_convert(QTK_F32, out, tuned->dtype, host, n);
+  qtk_free(ctx, host);
+  return rc;
+}
+
 static int peqa_fold(struct qtk_context *ctx, void *h, const struct qtk_site *site,
                      struct qtk_fold *out)
 {
@@ -273,8 +289,7 @@ static int peqa_fold(struct qtk_context *ctx, void *h, const struct qtk_site *si
     out->exact = 1;
     return QTK_OK;
   }
-  return qtk_device_download(ctx, out->scales.data, p->scales[site->index].tuned.data,
-                             peqa_count(site) * sizeof(float));
+  return peqa_give(ctx, &p->scales[site->index].tuned, peqa_count(site), out->scales.data);
 }
 
 static const struct qtk_default peqa_defaults[] = {

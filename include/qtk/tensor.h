@@ -166,8 +166,9 @@ QTK_PUBLIC float qtk_scale_round_up(enum qtk_dtype dtype, float scale);
 /* Rows [row, row + n) of any encoding as floats, `stride` floats apart, with
  * `scales` ([rows, groups] f16 or f32, host memory) in place of the tensor's own
  * if not NULL; a `min` zero is then multiplied by new scale / own scale (and kept
- * where its own scale is 0). In float32, each operation rounded: s (q - z), or
- * s q and then + m. */
+ * where its own scale is 0), and rounded to f16 where the scales given are f16: with
+ * f16 scales rows are those of a tensor that has them for its own, bit by bit. In
+ * float32, each operation rounded: s (q - z), or s q and then + m. */
 QTK_PUBLIC int qtk_dequantize_rows(const struct qtk_qtensor *t, const struct qtk_tensor *scales,
                                    int64_t row, int64_t n, float *out, int64_t stride);
 

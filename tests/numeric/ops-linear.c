@@ -14,6 +14,7 @@ struct weights {
   int64_t rows, cols, groups;
   int *codes;                       /* [rows, cols] */
   double *scale, *zero, *min, *own; /* [rows, groups]; scale: those in use */
+  int half;                         /* those in use are f16, and so are their minima */
   double *dense;                    /* [rows, cols] for encodings without codes */
   double table[256];
 };
@@ -33,6 +34,17 @@ static int64_t weights_group(const struct weights *w, int64_t col)
   return w->host.g_idx != NULL ? w->host.g_idx[col] : col / w->host.layout.group;
 }
 
+/* The minimum that goes with the scale in use; what rounds it sees a float. */
+static double weights_min_at(const struct weights *w, int64_t k)
+{
+  if (w->own[k] == 0)
+    return w->min[k];
+  if (!w->half)
+    return w->min[k] * (w->scale[k] / w->own[k]);
+  float min = (float)w->min[k] * ((float)w->scale[k] / (float)w->own[k]);
+  return (double)qtk_f16_to_f32(qtk_f32_to_f16(min));
+}
+
 /* The weight's meaning, in double, from the numbers that it was made of. */
 static double weights_at(const struct weights *w, int64_t i, int64_t j)
 {
@@ -44,7 +56,7 @@ static double weights_at(const struct weights *w, int64_t i, int64_t j)
   if (w->host.layout.encoding == QTK_CODEBOOK)
     return w->scale[k] * w->table[q];
   if (w->host.layout.zero == QTK_ZERO_MIN)
-    return w->scale[k] * q + w->min[k] * (w->own[k] == 0 ? 1 : w->scale[k] / w->own[k]);
+    return w->scale[k] * q + weights_min_at(w, k);
   return w->scale[k] * (q - w->zero[k]);
 }
 
@@ -188,6 +200,7 @@ static struct mat other_scales(struct weights *w, enum qtk_dtype dtype)
 {
   struct mat s = mat_typed(dtype, w->rows, w->groups, 0.02);
 
+  w->half = dtype == QTK_F16;
   for (int64_t k = 0; k < w->rows * w->groups; k++)
     w->scale[k] = mat_at(&s, k / w->groups, k % w->groups);
   return s;

@@ -321,7 +321,9 @@ static float element(const struct qtk_qtensor *t, const struct qtk_tensor *scale
     return s * (float)(q - qtk_get_zero(t, row, g));
   if (scales == NULL || own == 0)
     return s * (float)q + qtk_get_min(t, row, g);
-  return s * (float)q + qtk_get_min(t, row, g) * (s / own);
+  float min = qtk_get_min(t, row, g) * (s / own);
+  return s * (float)q +
+         (scales->dtype == QTK_F16 ? qtk_f16_to_f32(qtk_f32_to_f16(min)) : min);
 }
 
 static void fill(struct qtk_qtensor *t)

@@ -56,7 +56,9 @@ static float weights_min(const struct cpu_weights *w, int64_t row, int64_t group
   own = qtk_get_scale(w->t, row, group);
   if (own == 0)
     return w->unit ? 0 : min;
-  return min * (scale / own);
+  min *= scale / own;
+  /* In the type of the scales given, as a tensor that had them for its own would. */
+  return !w->unit && w->scale_dtype == QTK_F16 ? qtk_f16_to_f32(qtk_f32_to_f16(min)) : min;
 }
 
 void cpu_generic_groups(const struct cpu_weights *w, int64_t row, int64_t g0, int64_t g1,
