@@ -85,6 +85,7 @@ int qtk_engine_claim(struct qtk_engine *e, const struct qtk_attached *attached, 
   e->adapters = calloc((size_t)(n + tuned) + 1, sizeof *e->adapters);
   if (e->adapters == NULL)
     return qtk_error_memory((size_t)(n + tuned) * sizeof *e->adapters, "adapters");
+  e->n_tuned = tuned;
   for (int i = 0; rc == QTK_OK && i < tuned; i++)
     rc = adapters_add_tuned(e, qtk_model_tuned(e->model, i));
   for (int i = 0; rc == QTK_OK && i < n; i++)
@@ -169,7 +170,7 @@ static int adapters_start(struct qtk_engine *e, struct engine_adapter *a, struct
   float *values;
   int rc;
 
-  if (a->ops->start == NULL)
+  if (a->ops->start == NULL || a - e->adapters < e->n_tuned)
     return QTK_OK;
   values = qtk_alloc(e->ctx, bytes, "scratch");
   if (values == NULL)
@@ -238,10 +239,12 @@ int qtk_engine_attach(struct qtk_engine *e)
       rc = adapters_make_params(e, a);
     if (rc == QTK_OK)
       rc = adapters_stack(e, a);
-    if (rc == QTK_OK)
+    if (rc == QTK_OK && i >= e->n_tuned)
       rc = qtk_engine_changed(e, i, 0);
     if (rc != QTK_OK)
       return qtk_error_at(rc, "adapter %s", a->name);
+    if (i < e->n_tuned)
+      rc = qtk_engine_load(e, i, qtk_model_tuned(e->model, i));
   }
   return rc;
 }

@@ -49,7 +49,6 @@ struct engine_layer {
 struct qtk_engine {
   struct qtk_context *ctx;
   struct qtk_model *model;
-  const struct qtk_model *source; /* unquantized, or NULL */
   const struct qtk_arch_model *arch;
   int streaming; /* a block's weights are held only while it runs */
 
@@ -61,6 +60,7 @@ struct qtk_engine {
 
   struct engine_adapter *adapters; /* lowest first */
   int n_adapters;
+  int n_tuned; /* the lowest of them, whose values are the model's */
 };
 
 /* Matrices of a session, the same from pass to pass. */
@@ -106,10 +106,5 @@ int qtk_engine_claim(struct qtk_engine *e, const struct qtk_attached *attached, 
 /* Makes instances, parameters and stacks, once the weights are held. */
 int qtk_engine_attach(struct qtk_engine *e);
 void qtk_engine_detach(struct qtk_engine *e);
-
-/* ---- engine-tuned ---- */
-
-/* The values of the model's own adapters. */
-int qtk_engine_load_model(struct qtk_engine *e);
 
 #endif

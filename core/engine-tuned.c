@@ -67,16 +67,6 @@ int qtk_engine_load(struct qtk_engine *e, int adapter, const struct qtk_tuned *t
   return rc == QTK_OK ? qtk_engine_changed(e, adapter, 1) : rc;
 }
 
-int qtk_engine_load_model(struct qtk_engine *e)
-{
-  const struct qtk_tuned *t;
-  int rc = QTK_OK;
-
-  for (int i = 0; rc == QTK_OK && !e->streaming && (t = qtk_model_tuned(e->model, i)) != NULL; i++)
-    rc = qtk_engine_load(e, i, t);
-  return rc;
-}
-
 /* ---- out ------------------------------------------------------------------------------------ */
 
 static int tuned_download(struct qtk_engine *e, const struct qtk_param *p,

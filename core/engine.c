@@ -39,9 +39,7 @@ static int engine_open(struct qtk_engine *e, const struct qtk_attached *adapters
     rc = qtk_engine_find_weights(e);
   if (rc == QTK_OK)
     rc = qtk_engine_hold_all(e);
-  if (rc == QTK_OK)
-    rc = qtk_engine_attach(e);
-  return rc == QTK_OK ? qtk_engine_load_model(e) : rc;
+  return rc == QTK_OK ? qtk_engine_attach(e) : rc;
 }
 
 static int engine_new(struct qtk_context *ctx, struct qtk_model *model, int streaming,
@@ -87,11 +85,6 @@ void qtk_engine_close(struct qtk_engine *e)
   qtk_engine_detach(e);
   qtk_engine_free_weights(e);
   free(e);
-}
-
-void qtk_engine_source(struct qtk_engine *e, const struct qtk_model *source)
-{
-  e->source = source;
 }
 
 /* ---- sessions ----------------------------------------------------------------------------- */
@@ -181,19 +174,19 @@ static struct qtk_engine *engine_of(const struct qtk_site *site)
 int qtk_source_rows(struct qtk_context *ctx, const struct qtk_site *site, int64_t row, int64_t n,
                     float *out)
 {
-  const struct qtk_engine *e = engine_of(site);
-  int i = e->source == NULL ? -1 : qtk_model_find(e->source, site->name);
+  const struct qtk_model *source = qtk_model_unquantized(engine_of(site)->model);
+  int i = source == NULL ? -1 : qtk_model_find(source, site->name);
 
   (void)ctx;
-  if (e->source == NULL)
+  if (source == NULL)
     return qtk_error(QTK_EJOB, "%s: its unquantized weights are asked for, but [model] source "
                                "names no model",
                      site->name);
-  if (i < 0 || qtk_model_tensor(e->source, i)->rows != site->rows ||
-      qtk_model_tensor(e->source, i)->cols != site->cols)
-    return qtk_error(QTK_EINPUT, "%s: %s [%lld, %lld] is not there", qtk_model_path(e->source),
+  if (i < 0 || qtk_model_tensor(source, i)->rows != site->rows ||
+      qtk_model_tensor(source, i)->cols != site->cols)
+    return qtk_error(QTK_EINPUT, "%s: %s [%lld, %lld] is not there", qtk_model_path(source),
                      site->name, (long long)site->rows, (long long)site->cols);
-  return qtk_model_read(e->source, i, row, n, out, site->cols);
+  return qtk_model_read(source, i, row, n, out, site->cols);
 }
 
 /* The options that a text of TOML says, as the plugin's struct. */

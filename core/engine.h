@@ -24,8 +24,6 @@ QTK_PUBLIC int qtk_engine_open(struct qtk_context *ctx, struct qtk_model *model,
                                const struct qtk_attached *adapters, int n_adapters,
                                struct qtk_engine **engine);
 QTK_PUBLIC void qtk_engine_close(struct qtk_engine *e);
-/* The unquantized model, for qtk_source_rows; borrowed. */
-QTK_PUBLIC void qtk_engine_source(struct qtk_engine *e, const struct qtk_model *source);
 
 /* An engine whose blocks' weights are held only on request: for work that goes block by
  * block. */

@@ -44,6 +44,7 @@ struct qtk_model {
   int *by_name; /* [n], sorted */
   int64_t parameters;
   QTK_VEC(struct qtk_tuned *) tuned; /* owned, lowest first */
+  const struct qtk_model *unquantized; /* or NULL */
 };
 
 /* ---- model-open: finding tensors ---- */

@@ -163,6 +163,16 @@ void qtk_model_close(struct qtk_model *m)
   free(m);
 }
 
+void qtk_model_set_unquantized(struct qtk_model *m, const struct qtk_model *from)
+{
+  m->unquantized = from;
+}
+
+const struct qtk_model *qtk_model_unquantized(const struct qtk_model *m)
+{
+  return m->unquantized;
+}
+
 /* ---- adapters ------------------------------------------------------------------------------------ */
 
 int qtk_model_adapt(struct qtk_context *ctx, struct qtk_model *m, struct qtk_tuned *tuned, int force)

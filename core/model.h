@@ -101,6 +101,11 @@ QTK_PUBLIC const struct qtk_tuned *qtk_model_tuned(const struct qtk_model *m, in
 /* From now on it has none: they have been merged into its tensors. */
 QTK_PUBLIC void qtk_model_unadapt(struct qtk_model *m);
 
+/* The model that this one was rounded from, for qtk_source_rows; borrowed. Set before an
+ * engine is opened: adapters may start from it. NULL: none. */
+QTK_PUBLIC void qtk_model_set_unquantized(struct qtk_model *m, const struct qtk_model *from);
+QTK_PUBLIC const struct qtk_model *qtk_model_unquantized(const struct qtk_model *m);
+
 /* SHA-256 over sorted (name, encoding, shape, digest of the parts as held), 64 hex
  * digits; `tensor_digest` the same of one tensor. Hashed in parallel. */
 QTK_PUBLIC int qtk_model_digest(struct qtk_context *ctx, struct qtk_model *m, char hex[65]);

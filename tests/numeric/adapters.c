@@ -559,7 +559,7 @@ static void service_all(void)
   service_rows = rows;
   service_want = &rounded;
   test_must(qtk_engine_open(ctx, m.model, &adapter, 1, &m.engine), "engine");
-  qtk_engine_source(m.engine, source);
+  qtk_model_set_unquantized(m.model, source);
   test_must(qtk_session_new(m.engine, 1, 0, &s), "session");
   int rc = qtk_session_forward(s, ids, &length, &hidden);
   tap_ok(rc == QTK_OK, "the source's rows%s%s", rc ? ": " : "", rc ? qtk_error_message() : "");
