@@ -70,6 +70,7 @@ enum engine_slot {
   ENGINE_OUT,
   ENGINE_STATS, /* of the final norm */
   ENGINE_LOGITS,
+  ENGINE_TAUGHT, /* logits of the teacher */
   ENGINE_LOSSES,
   ENGINE_DHIDDEN,
   ENGINE_DSTREAM,

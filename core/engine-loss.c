@@ -25,6 +25,7 @@ struct loss {
   const struct qtk_batch *batch;
   const struct engine_adapter *objective; /* or NULL */
   struct qtk_tensor logits;               /* [QTK_LOGIT_CHUNK, vocabulary] */
+  struct qtk_tensor teacher;              /* the same of the teacher; data NULL: not wanted */
   struct qtk_tensor values;               /* [QTK_LOGIT_CHUNK] */
   float host[QTK_LOGIT_CHUNK];
   float *tokens;                    /* [batch->tokens], or NULL */
@@ -66,10 +67,17 @@ static int loss_plain(struct loss *l, struct qtk_tensor *logits, int64_t t0, int
 static int loss_adapter(struct loss *l, struct qtk_tensor *logits, int64_t t0, int64_t n)
 {
   const struct engine_adapter *a = l->objective;
+  struct qtk_tensor taught = {0};
   double sum = 0.0, weight = 0.0;
-  int rc = a->ops->loss(l->s->ctx, a->h, l->batch, t0, n, logits, NULL,
-                        l->dhidden != NULL ? logits : NULL, &sum, &weight);
+  int rc = QTK_OK;
 
+  if (l->teacher.data != NULL) {
+    taught = qtk_rows_of(&l->teacher, 0, n);
+    rc = qtk_engine_logits(l->s->teacher, &l->s->taught, t0, &taught);
+  }
+  if (rc == QTK_OK)
+    rc = a->ops->loss(l->s->ctx, a->h, l->batch, t0, n, logits, block_given(&taught),
+                      l->dhidden != NULL ? logits : NULL, &sum, &weight);
   l->sum += sum;
   l->weight += weight;
   return rc == QTK_OK ? rc : qtk_error_at(rc, "adapter %s", a->name);
@@ -123,15 +131,34 @@ static int loss_check(const struct qtk_session *s, const struct qtk_batch *batch
   return QTK_OK;
 }
 
-/* An objective that compares with a teacher gets its logits where a run has one. */
-static int loss_teacher(const struct loss *l)
+int qtk_engine_needs_teacher(const struct qtk_engine *e)
 {
-  const struct engine_adapter *a = l->objective;
+  const struct engine_adapter *a = loss_objective(e);
 
-  if (a != NULL && a->ops->teacher != NULL && a->ops->teacher(a->options) != QTK_TEACHER_NONE)
+  return a != NULL && a->ops->teacher != NULL &&
+         a->ops->teacher(a->options) != QTK_TEACHER_NONE;
+}
+
+/* Memory for the teacher's logits, which an objective that compares with them must have. */
+static int loss_teacher(struct loss *l)
+{
+  const struct qtk_engine *teacher = l->s->teacher;
+  int64_t vocabulary = l->s->engine->arch->vocabulary;
+
+  if (!qtk_engine_needs_teacher(l->s->engine))
+    return QTK_OK;
+  if (teacher == NULL)
     return qtk_error(QTK_EJOB, "adapter %s: its loss needs a teacher's logits, and there are none",
-                     a->name);
-  return QTK_OK;
+                     l->objective->name);
+  if (teacher->arch->vocabulary != vocabulary ||
+      qtk_tensor_rows(&l->s->taught) != l->batch->tokens)
+    return qtk_error(QTK_EINPUT, "a teacher with a vocabulary of %lld over %lld tokens, and a "
+                                 "student with %lld over %lld",
+                     (long long)teacher->arch->vocabulary,
+                     (long long)qtk_tensor_rows(&l->s->taught), (long long)vocabulary,
+                     (long long)l->batch->tokens);
+  return qtk_session_matrix(l->s, l->s->engine, ENGINE_TAUGHT, QTK_LOGIT_CHUNK, vocabulary,
+                            &l->teacher);
 }
 
 int qtk_engine_loss(struct qtk_session *s, const struct qtk_batch *batch,

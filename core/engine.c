@@ -161,6 +161,13 @@ void qtk_session_checkpoint(struct qtk_session *s, int checkpoint)
   s->checkpoint = checkpoint;
 }
 
+void qtk_session_teach(struct qtk_session *s, struct qtk_engine *teacher,
+                       const struct qtk_tensor *hidden)
+{
+  s->teacher = teacher;
+  s->taught = teacher != NULL ? *hidden : (struct qtk_tensor){0};
+}
+
 /* ---- services at a site ---------------------------------------------------------------------- */
 
 static struct qtk_engine *engine_of(const struct qtk_site *site)

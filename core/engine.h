@@ -80,6 +80,14 @@ QTK_PUBLIC int qtk_session_loss(struct qtk_session *s, const struct qtk_batch *b
                                 const struct qtk_tensor *hidden, float *loss, double *sum,
                                 double *weight);
 
+/* Whether the topmost objective compares with a teacher's logits. */
+QTK_PUBLIC int qtk_engine_needs_teacher(const struct qtk_engine *e);
+/* From now on losses of this session are also told what `teacher` says: its hidden states
+ * over the same tokens, of its own session's last pass, become logits chunk by chunk. Both
+ * are borrowed; NULL: no teacher any more. */
+QTK_PUBLIC void qtk_session_teach(struct qtk_session *s, struct qtk_engine *teacher,
+                                  const struct qtk_tensor *hidden);
+
 /* Gradients for every parameter, zeroed, and known to the adapters. QTK_EPLUGIN if an
  * adapter with sites has no backward. */
 QTK_PUBLIC int qtk_engine_train(struct qtk_engine *e);

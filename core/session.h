@@ -38,6 +38,8 @@ struct qtk_session {
   struct qtk_span *spans; /* [n] queries at hand; keys in the cache, or at hand */
   int training, checkpoint; /* keep for backward; of the base's blocks only what enters them */
   int64_t step;
+  struct qtk_engine *teacher; /* NULL: none */
+  struct qtk_tensor taught;   /* its hidden states of the pass at hand */
 
   QTK_VEC(struct session_cache) caches;
   QTK_VEC(struct session_memory) memories;

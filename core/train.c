@@ -15,6 +15,8 @@ struct qtk_train {
   struct qtk_train_rule rule;
   const struct qtk_examples *examples;
   struct qtk_session *session; /* of one sequence */
+  struct qtk_engine *teacher;  /* NULL: none */
+  struct qtk_session *lesson;  /* of the teacher */
   struct qtk_optimizer *optimizer;
   int64_t steps;  /* done */
   int64_t *order; /* [n] the permutation of `epoch` */
@@ -78,6 +80,20 @@ static double train_weight(struct qtk_train *t, int64_t step)
   return weight;
 }
 
+/* What the teacher says of the sequence. */
+static int train_lesson(struct qtk_train *t, const struct qtk_batch *batch)
+{
+  struct qtk_tensor hidden;
+  int rc;
+
+  if (t->teacher == NULL)
+    return QTK_OK;
+  rc = qtk_session_forward(t->lesson, batch->ids, &batch->tokens, &hidden);
+  if (rc == QTK_OK)
+    qtk_session_teach(t->session, t->teacher, &hidden);
+  return rc;
+}
+
 static int train_one(struct qtk_train *t, int64_t step, int64_t number, double weight,
                      struct qtk_train_step *out)
 {
@@ -90,7 +106,9 @@ static int train_one(struct qtk_train *t, int64_t step, int64_t number, double w
 
   batch.starts = starts;
   qtk_session_train(t->session, step, &name);
-  rc = qtk_session_forward(t->session, batch.ids, &batch.tokens, &hidden);
+  rc = train_lesson(t, &batch);
+  if (rc == QTK_OK)
+    rc = qtk_session_forward(t->session, batch.ids, &batch.tokens, &hidden);
   if (rc == QTK_OK)
     rc = qtk_session_backward(t->session, &batch, &hidden, 1.0 / weight, &sum, &scored);
   if (rc != QTK_OK)
@@ -169,9 +187,16 @@ void qtk_train_free(struct qtk_train *t)
   if (t == NULL)
     return;
   qtk_session_free(t->session);
+  qtk_session_free(t->lesson);
   qtk_optimizer_free(t->optimizer);
   free(t->order);
   free(t);
+}
+
+int qtk_train_teach(struct qtk_train *t, struct qtk_engine *teacher)
+{
+  t->teacher = teacher;
+  return qtk_session_new(teacher, 1, 0, &t->lesson);
 }
 
 int64_t qtk_train_steps(const struct qtk_train *t)

@@ -36,6 +36,9 @@ QTK_PUBLIC int qtk_train_new(struct qtk_context *ctx, struct qtk_engine *engine,
                              const struct qtk_train_rule *rule,
                              const struct qtk_examples *examples, struct qtk_train **train);
 QTK_PUBLIC void qtk_train_free(struct qtk_train *t); /* NULL is fine */
+/* An objective that compares with a teacher's logits learns from this engine's, over the same
+ * sequences; borrowed. */
+QTK_PUBLIC int qtk_train_teach(struct qtk_train *t, struct qtk_engine *teacher);
 
 /* The next step. QTK_ENUMERIC if the loss or a gradient is not finite, QTK_EINTERRUPTED on
  * a stop: parameters are then as they were before the step. */

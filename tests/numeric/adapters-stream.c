@@ -377,6 +377,107 @@ static void objective_all(void)
   free(tokens);
 }
 
+/* ---- a teacher ------------------------------------------------------------------------------------------ */
+
+/* KL (teacher || student), summed over the scored tokens. */
+static int taught_loss(struct qtk_context *c, void *h, const struct qtk_batch *batch, int64_t t0,
+                       int64_t n, const struct qtk_tensor *logits,
+                       const struct qtk_tensor *teacher, struct qtk_tensor *dlogits, double *sum,
+                       double *weight)
+{
+  float kl[QTK_LOGIT_CHUNK];
+  struct qtk_tensor values = qtk_vector(QTK_F32, kl, n);
+
+  (void)h, (void)dlogits;
+  if (teacher == NULL)
+    return qtk_error(QTK_EINTERNAL, "no teacher");
+  test_must(qtk_op_divergence(c, teacher, logits, &values, NULL, NULL), "divergence");
+  for (int64_t i = 0; i < n; i++) {
+    *sum += batch->targets[t0 + i] < 0 ? 0.0 : (double)kl[i];
+    *weight += batch->targets[t0 + i] < 0 ? 0.0 : 1.0;
+  }
+  return QTK_OK;
+}
+
+static enum qtk_teacher taught_teacher(const void *options)
+{
+  (void)options;
+  return QTK_TEACHER_LOGITS;
+}
+
+static const struct qtk_adapter_ops taught = {.size = sizeof taught,
+                                              .claim = stream_claim,
+                                              .attach = stream_attach,
+                                              .detach = toy_detach,
+                                              .teacher = taught_teacher,
+                                              .loss = taught_loss};
+
+/* KL by hand, from whole logits. */
+static double taught_by_hand(struct test_model *teacher, struct test_model *student,
+                             const struct qtk_batch *batch)
+{
+  double kl = 0.0;
+
+  for (int32_t i = 0; i < (int32_t)n_ids; i++) {
+    if (batch->targets[i] < 0)
+      continue;
+    float *r = test_logits(teacher, ids, n_ids, &i, 1), *s = test_logits(student, ids, n_ids, &i, 1);
+    double zr = 0.0, zs = 0.0;
+    for (int64_t v = 0; v < student->vocabulary; v++) {
+      zr += exp((double)r[v]);
+      zs += exp((double)s[v]);
+    }
+    for (int64_t v = 0; v < student->vocabulary; v++)
+      kl += exp((double)r[v]) / zr * ((double)r[v] - log(zr) - (double)s[v] + log(zs));
+    free(r);
+    free(s);
+  }
+  return kl;
+}
+
+static double taught_run(struct test_model *m, struct test_model *teacher,
+                         const struct qtk_batch *batch)
+{
+  int64_t length = (int64_t)n_ids;
+  struct qtk_session *s, *lesson;
+  struct qtk_tensor hidden, from;
+  double sum, weight;
+
+  test_must(qtk_session_new(m->engine, 1, 0, &s), "session");
+  test_must(qtk_session_new(teacher->engine, 1, 0, &lesson), "session");
+  test_must(qtk_session_forward(lesson, ids, &length, &from), "teacher");
+  test_must(qtk_session_forward(s, ids, &length, &hidden), "forward");
+  int rc = qtk_session_loss(s, batch, &hidden, NULL, &sum, &weight);
+  tap_ok(rc == QTK_EJOB, "a loss without its teacher is refused: %s", qtk_error_message());
+  qtk_session_teach(s, teacher->engine, &from);
+  test_must(qtk_session_loss(s, batch, &hidden, NULL, &sum, &weight), "loss");
+  qtk_session_free(lesson);
+  qtk_session_free(s);
+  return sum;
+}
+
+static void taught_all(void)
+{
+  const struct qtk_attached adapter = {.name = "taught", .ops = &taught};
+  int32_t *targets = calloc(n_ids, sizeof *targets);
+  float *weights = calloc(n_ids, sizeof *weights);
+  struct qtk_batch batch = objective_batch(targets, weights);
+  struct test_model m = test_open(ctx, folder, &adapter, 1), same = test_open(ctx, folder, NULL, 0);
+  struct test_model other = test_open(ctx, test_data("nano/mistral"), NULL, 0);
+  double sum = taught_run(&m, &same, &batch);
+
+  tap_ok(fabs(sum) < 1e-6, "a teacher that is the model itself: KL %.2g", sum);
+  sum = taught_run(&m, &other, &batch);
+  double want = taught_by_hand(&other, &same, &batch);
+  tap_ok(fabs(sum / want - 1.0) < 1e-5, "another model as the teacher: KL %.6f, by hand %.6f", sum,
+         want);
+  test_close(&other);
+  test_close(&same);
+  test_close(&m);
+  free(targets);
+  free(weights);
+}
+
 /* ---- the gradient of a mix ------------------------------------------------------------------------------ */
 
 static uint64_t mix_tape(void)
@@ -443,6 +544,7 @@ int main(void)
   side_model("gptj");
   side_model("opt_postln");
   objective_all();
+  taught_all();
   toy_end();
   return tap_end();
 }
