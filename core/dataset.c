@@ -6,51 +6,47 @@
 #include <stdlib.h>
 
 #include "core/context.h"
-#include "core/dataset-store.h"
+#include "core/dataset-inner.h"
+#include "core/dataset-rows.h"
 #include "core/digest.h"
 #include "core/error.h"
 #include "core/fs.h"
 
-/* A reading under way. */
-struct dataset {
-  struct qtk_context *ctx;
-  const struct qtk_dataset_recipe *recipe;
-  const struct qtk_dataset_reader *reader;
-  struct qtk_dataset *out;
-};
+/* ---- what the recipe leaves open ------------------------------------------------------------ */
 
-/* ---- documents ----------------------------------------------------------------------------- */
-
-/* Tokens of the recipe's that are still to come. */
-static int64_t dataset_left(const struct dataset *d)
+static int dataset_texts(const struct dataset *d)
 {
-  return d->recipe->tokens > 0 ? d->recipe->tokens - d->out->store->n : INT64_MAX;
+  const struct qtk_dataset_recipe *r = d->recipe;
+  if (r->train_on == QTK_TRAIN_ON_RESPONSE)
+    return qtk_error(QTK_EJOB, "train_on = \"response\": %s holds texts, of which only \"all\" can "
+                               "be learned",
+                     r->path);
+  if (r->template != NULL)
+    return qtk_error(QTK_EJOB, "template = \"%s\": %s holds texts, which have no turns to write "
+                               "down by one",
+                     r->template, r->path);
+  return QTK_OK;
 }
 
-/* A document goes through windows, from where the open one ends. */
-static int dataset_cut(struct dataset *d, const struct dataset_tokens *t)
+int qtk_dataset_choose(struct dataset *d)
 {
-  struct dataset_store *s = d->out->store;
-  int64_t all = (int64_t)t->ids.n, left = dataset_left(d), rest = all < left ? all : left;
-  int64_t from = 0;
-  int rc = QTK_OK;
-  while (rc == QTK_OK && rest > 0) {
-    int64_t room = s->length - qtk_dataset_open(s), n = rest < room ? rest : room;
-    rc = qtk_dataset_put(s, t, from, n);
-    if (rc == QTK_OK && qtk_dataset_open(s) == s->length)
-      rc = qtk_dataset_close(s);
-    from += n;
-    rest -= n;
-  }
-  return rc == QTK_OK && !d->out->packed ? qtk_dataset_close(s) : rc;
+  const struct qtk_dataset_recipe *r = d->recipe;
+  int texts = d->form == DATASET_TEXT;
+  d->out->packed = r->packing == QTK_PACKING_DEFAULT ? texts : r->packing == QTK_PACKING_ON;
+  d->out->train_on = r->train_on != QTK_TRAIN_ON_DEFAULT ? r->train_on
+                     : texts                             ? QTK_TRAIN_ON_ALL
+                                                         : QTK_TRAIN_ON_RESPONSE;
+  return texts ? dataset_texts(d) : QTK_OK;
 }
 
-/* A file that is one text; it is read as the evaluation reads it. */
+/* ---- a file that is one text -------------------------------------------------------------- */
+
+/* It is read as the evaluation reads it. */
 static int dataset_plain(struct dataset *d)
 {
   struct dataset_tokens tokens = {0};
   struct qtk_map map = {0};
-  int rc = qtk_map_open(d->recipe->path, &map);
+  int full, rc = qtk_map_open(d->recipe->path, &map);
   if (rc != QTK_OK)
     return rc;
   rc = qtk_arena_charge(&d->ctx->arena, map.size, "text");
@@ -58,14 +54,20 @@ static int dataset_plain(struct dataset *d)
     rc = qtk_tokenizer_encode(d->reader->tokenizer, (const char *)map.data, map.size, 1,
                               &tokens.ids);
     if (rc == QTK_OK)
-      rc = dataset_cut(d, &tokens);
+      rc = qtk_dataset_add(d, &tokens, &full);
     qtk_arena_release(&d->ctx->arena, map.size, "text");
   }
-  d->out->documents = 1;
-  d->out->form = "text";
   qtk_dataset_tokens_free(&tokens);
   qtk_map_close(&map);
   return rc;
+}
+
+static int dataset_read_plain(struct dataset *d)
+{
+  d->form = DATASET_TEXT;
+  d->out->form = "text";
+  int rc = qtk_dataset_choose(d);
+  return rc == QTK_OK ? dataset_plain(d) : rc;
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -99,24 +101,26 @@ static int dataset_end(struct dataset *d)
     return rc;
   qtk_dataset_show(d->out->store, &d->out->examples);
   if (d->out->examples.n == 0)
-    return qtk_error(QTK_EINPUT, "%s: there is nothing to learn from: no token is scored",
-                     d->recipe->path);
+    return qtk_error(QTK_EINPUT, "%s: there is nothing to learn from: no token is scored (%s: %" PRId64
+                                 ", dropped because nothing of the answer fits in length = %" PRId64
+                                 ": %" PRId64 ")",
+                     d->recipe->path, d->out->form, d->out->documents, d->recipe->length,
+                     d->out->dropped);
   return QTK_OK;
 }
 
 int qtk_dataset_read(struct qtk_context *ctx, const struct qtk_dataset_recipe *recipe,
                      const struct qtk_dataset_reader *reader, struct qtk_dataset *dataset)
 {
-  struct dataset d = {ctx, recipe, reader, dataset};
-  *dataset = (struct qtk_dataset){.packed = recipe->packing != QTK_PACKING_OFF,
-                                  .train_on = QTK_TRAIN_ON_ALL};
+  struct dataset d = {.ctx = ctx, .recipe = recipe, .reader = reader, .out = dataset};
+  *dataset = (struct qtk_dataset){0};
   int rc = dataset_check(recipe);
   if (rc == QTK_OK)
     rc = dataset_describe(&d);
   if (rc == QTK_OK)
     rc = qtk_dataset_store_new(ctx, recipe->length, &dataset->store);
   if (rc == QTK_OK)
-    rc = dataset_plain(&d);
+    rc = qtk_dataset_is_rows(recipe->path) ? qtk_dataset_read_rows(&d) : dataset_read_plain(&d);
   if (rc == QTK_OK)
     rc = dataset_end(&d);
   if (rc != QTK_OK)

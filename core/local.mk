@@ -69,7 +69,13 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/csv.c %D%/csv.h \
 	%D%/data.c %D%/data.h \
 	%D%/dataset.c %D%/dataset.h \
+	%D%/dataset-batch.c \
 	%D%/dataset-count.c \
+	%D%/dataset-encode.c %D%/dataset-encode.h \
+	%D%/dataset-form.c %D%/dataset-form.h \
+	%D%/dataset-inner.h \
+	%D%/dataset-lay.c \
+	%D%/dataset-rows.c %D%/dataset-rows.h \
 	%D%/dataset-store.c %D%/dataset-store.h \
 	%D%/device.c %D%/device.h \
 	%D%/device-choose.c \

@@ -226,3 +226,12 @@ int qtk_tokenizer_decode(const struct qtk_tokenizer *t, const int32_t *ids, size
   qtk_str_free(&out);
   return rc;
 }
+
+char *qtk_tokenizer_text(const struct qtk_tokenizer *t, int32_t id)
+{
+  char *text = NULL;
+  size_t bytes;
+  if (id < 0 || id >= qtk_tokenizer_size(t))
+    return qtk_str_copy("");
+  return qtk_tokenizer_decode(t, &id, 1, 0, &text, &bytes) == QTK_OK ? text : NULL;
+}

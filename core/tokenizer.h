@@ -62,5 +62,8 @@ QTK_PUBLIC int32_t qtk_tokenizer_first(const struct qtk_tokenizer *t);
 QTK_PUBLIC int32_t qtk_tokenizer_size(const struct qtk_tokenizer *t); /* ids are below it */
 /* The id of a token by its text, or -1. */
 QTK_PUBLIC int32_t qtk_tokenizer_find(const struct qtk_tokenizer *t, const char *token);
+/* The text of a token, freed with free; "" for an id that has none, like -1. NULL with an
+ * error set. */
+QTK_PUBLIC char *qtk_tokenizer_text(const struct qtk_tokenizer *t, int32_t id);
 
 #endif

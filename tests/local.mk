@@ -20,6 +20,7 @@ UNIT_TESTS = \
 	%D%/unit/t-chat \
 	%D%/unit/t-context \
 	%D%/unit/t-dataset \
+	%D%/unit/t-dataset-recorded \
 	%D%/unit/t-digest \
 	%D%/unit/t-error \
 	%D%/unit/t-formula \
@@ -221,7 +222,7 @@ EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D
 	%D%/tap.h %D%/numeric/model.h %D%/numeric/toy.h %D%/numeric/record.h %D%/conform/format.h %D%/conform/gguf-make.h \
 	%D%/numeric/optq-slow.h \
 	%D%/unit/bundle-make.h \
-	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/families %D%/data/gptq %D%/data/nano \
+	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/dataset %D%/data/families %D%/data/gptq %D%/data/nano \
 	%D%/data/tokenizer
 
 # It installs, and libtool links plugins again where they lie while it does: this test

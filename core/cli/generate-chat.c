@@ -11,16 +11,6 @@
 
 /* ---- the template ------------------------------------------------------------------------- */
 
-/* The text of a token, freed with free; "" for -1. */
-static char *chat_token(const struct generate *g, int32_t id)
-{
-  char *text = NULL;
-  size_t n;
-  if (id < 0 || id >= qtk_tokenizer_size(g->tokenizer))
-    return qtk_str_copy("");
-  return qtk_tokenizer_decode(g->tokenizer, &id, 1, 0, &text, &n) == QTK_OK ? text : NULL;
-}
-
 /* Stops that are tokens end a text by their id; the others are texts to look for. */
 static int chat_stops(struct generate *g)
 {
@@ -38,8 +28,8 @@ int cli_generate_chat_open(struct generate *g)
   struct qtk_chat_source source = {.name = *g->chat_name ? g->chat_name : NULL,
                                    .own = qtk_model_text(g->model, "chat_template"),
                                    .file = g->model_path};
-  char *bos = chat_token(g, qtk_tokenizer_first(g->tokenizer));
-  char *eos = chat_token(g, g->ends.n > 0 ? g->ends.ids[0] : -1);
+  char *bos = qtk_tokenizer_text(g->tokenizer, qtk_tokenizer_first(g->tokenizer));
+  char *eos = qtk_tokenizer_text(g->tokenizer, g->ends.n > 0 ? g->ends.ids[0] : -1);
   source.bos = bos;
   source.eos = eos;
   int rc = bos && eos ? qtk_chat_open(&source, &g->chat) : QTK_ENOMEM;

@@ -67,7 +67,7 @@ static int forget(void **state)
 static int read_set(struct fixture *f, const char *name, const char *content,
                     struct qtk_dataset_recipe recipe)
 {
-  struct qtk_dataset_reader reader = {.tokenizer = f->tokenizer, .end = 8};
+  struct qtk_dataset_reader reader = {.tokenizer = f->tokenizer, .end = 8, .file = "a model"};
   char *path = qtk_path_join(f->folder, name);
   recipe.path = path;
   assert_int_equal(qtk_write_file(path, content, strlen(content)), QTK_OK);
@@ -170,6 +170,238 @@ static void limit_is_obeyed(void **state)
   free(text);
 }
 
+/* ---- documents ---------------------------------------------------------------------------- */
+
+static const char documents[] = "{\"text\":\"ab\",\"id\":[1]}\r\n \n{\"text\":\"\"}\n"
+                                "{\"text\":\"cc\\n\"}";
+
+/* 948, 98, 92238: the end of one and the start of the next are not scored. */
+static void documents_follow_each_other(void **state)
+{
+  struct fixture *f = *state;
+  assert_int_equal(read_set(f, "t.jsonl", documents, (struct qtk_dataset_recipe){.length = 7}),
+                   QTK_OK);
+  expect(f, "9489892/48.8.2. 238/38.");
+  assert_int_equal(f->set.documents, 3);
+  assert_int_equal(f->set.packed, 1);
+  assert_int_equal(f->set.train_on, QTK_TRAIN_ON_ALL);
+}
+
+static void documents_stand_by_themselves(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_dataset_recipe recipe = {.length = 3, .packing = QTK_PACKING_OFF};
+  assert_int_equal(read_set(f, "t.ndjson", documents, recipe), QTK_OK);
+  expect(f, "948/48. 98/8. 922/22. 38/8.");
+  recipe.length = 4;
+  assert_int_equal(read_set(f, "t.ndjson", documents, recipe), QTK_OK);
+  expect(f, "948/48. 98/8. 9223/223."); /* the end alone has nothing to learn */
+}
+
+static void tokens_limit_documents(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_dataset_recipe recipe = {.length = 7, .tokens = 6};
+  assert_int_equal(read_set(f, "t.jsonl", documents, recipe), QTK_OK);
+  expect(f, "948989/48.8..");
+  assert_int_equal(f->set.documents, 3);
+  recipe.tokens = 5;
+  assert_int_equal(read_set(f, "t.jsonl", documents, recipe), QTK_OK);
+  expect(f, "94898/48.8.");
+  assert_int_equal(f->set.documents, 2);
+}
+
+/* ---- examples ----------------------------------------------------------------------------- */
+
+/* 9 2 4 8, 9 4 2 2 8, 9 0 8; "a" and "b" become one token, which is not what a prompt ends in. */
+static const char completions[] = "[ {\"prompt\":\"c\",\"completion\":\"ab\"},\n"
+                                  "  {\"prompt\":\"ab\",\"completion\":\"cc\"},\n"
+                                  "  {\"prompt\":\"\",\"completion\":\"a\"} ]\n";
+
+static void answers_are_learned(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_dataset_recipe recipe = {.length = 16};
+  assert_int_equal(read_set(f, "t.json", completions, recipe), QTK_OK);
+  expect(f, "9248/.48. 94228/.228. 908/08.");
+  assert_int_equal(f->set.packed, 0);
+  assert_int_equal(f->set.train_on, QTK_TRAIN_ON_RESPONSE);
+  recipe.train_on = QTK_TRAIN_ON_ALL;
+  assert_int_equal(read_set(f, "t.json", completions, recipe), QTK_OK);
+  expect(f, "9248/248. 94228/4228. 908/08.");
+}
+
+static void a_prompt_keeps_its_tokens(void **state)
+{
+  struct fixture *f = *state;
+  assert_int_equal(read_set(f, "t.jsonl", "{\"prompt\":\"ca\",\"completion\":\"b\"}",
+                            (struct qtk_dataset_recipe){.length = 16}),
+                   QTK_OK);
+  expect(f, "92018/..18.");
+}
+
+static void whole_examples_are_packed(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_dataset_recipe recipe = {.length = 9, .packing = QTK_PACKING_ON};
+  assert_int_equal(read_set(f, "t.json", completions, recipe), QTK_OK);
+  expect(f, "924894228/.48..228. 908/08.");
+  recipe.length = 8;
+  assert_int_equal(read_set(f, "t.json", completions, recipe), QTK_OK);
+  expect(f, "9248/.48. 94228908/.228.08.");
+}
+
+static void long_examples_lose_their_end(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_dataset_recipe recipe = {.length = 4};
+  assert_int_equal(read_set(f, "t.json", completions, recipe), QTK_OK);
+  expect(f, "9248/.48. 9422/.22. 908/08.");
+  assert_int_equal(f->set.truncated, 1);
+  assert_int_equal(f->set.dropped, 0);
+  recipe.length = 2;
+  assert_int_equal(read_set(f, "t.json", completions, recipe), QTK_OK);
+  expect(f, "90/0.");
+  assert_int_equal(f->set.documents, 3);
+  assert_int_equal(f->set.truncated, 1);
+  assert_int_equal(f->set.dropped, 2);
+}
+
+static void tokens_take_whole_examples(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_dataset_recipe recipe = {.length = 16, .tokens = 10};
+  assert_int_equal(read_set(f, "t.json", completions, recipe), QTK_OK);
+  expect(f, "9248/.48. 94228/.228.");
+  assert_int_equal(f->set.documents, 2);
+  recipe.tokens = 3;
+  assert_int_equal(read_set(f, "t.json", completions, recipe), QTK_EJOB);
+  check_message("tokens = 3: the first example has 4");
+}
+
+/* More rows than are at work at a time; what is behind the limit is not looked at. */
+static void order_is_the_files(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_str rows = {0};
+  struct qtk_dataset_recipe recipe = {.length = 64};
+  for (int i = 0; i < 500; i++)
+    qtk_str_printf(&rows, "{\"prompt\":\"%.*s\",\"completion\":\"%s\"}\n", i % 7, "cccccc",
+                   i % 3 ? "a" : "b");
+  assert_int_equal(read_set(f, "t.jsonl", rows.data, recipe), QTK_OK);
+  assert_int_equal(f->set.examples.n, 500);
+  for (int i = 0; i < 500; i++) {
+    const int32_t *ids = f->set.examples.ids + f->set.examples.starts[i + 1];
+    assert_int_equal(f->set.examples.starts[i + 1] - f->set.examples.starts[i], i % 7 + 3);
+    assert_int_equal(ids[-2], i % 3 ? 0 : 1);
+  }
+  qtk_str_add(&rows, "no JSON\n");
+  recipe.tokens = 100;
+  assert_int_equal(read_set(f, "t.jsonl", rows.data, recipe), QTK_OK);
+  qtk_str_free(&rows);
+}
+
+/* ---- mistakes ----------------------------------------------------------------------------- */
+
+static void bad_rows_are_named(void **state)
+{
+  struct fixture *f = *state;
+  static const struct {
+    const char *name, *content, *part;
+  } cases[] = {
+      {"t.jsonl", "{\"text\":\"a\"}\n\n{\"text\":", "t.jsonl, line 3: JSON:1:8"},
+      {"t.jsonl", "{\"text\":\"a\"}\n[1]\n", "line 2: found an array, wanted: an object"},
+      {"t.jsonl", "{\"text\":7}\n", "line 1: text is an integer, wanted text"},
+      {"t.jsonl", "{\"text\":\"\xff\"}\n", "line 1: JSON:1:"},
+      {"t.jsonl", "{\"text\":\"a\"}\n{\"txt\":\"a\"}\n",
+       "line 2: the object has txt (txt: did you mean text?); wanted, as in the file's first: text"},
+      {"t.jsonl", "{\"mesages\":[],\"a\":1,\"b\":null}\n",
+       "line 1: the object has mesages, a, b (null) (mesages: did you mean messages?); wanted: "
+       "messages; or instruction and output; or prompt and completion; or text"},
+      {"t.jsonl", "{}\n", "line 1: the object has nothing; wanted: "},
+      {"t.jsonl", "{\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1,\"f\":1,\"g\":1,\"h\":1,\"i\":1}",
+       "has a, b, c, d, e, f, g, h, ...; wanted"},
+      {"t.json", "[{\"text\":\"a\"},\n5]", "t.json, item 2 (line 2): found '5', wanted: an object"},
+      {"t.json", "[{\"text\":\"a\"}\n{\"text\":\"a\"}]",
+       "item 2 (line 2): found '{', wanted: a comma, or ']'"},
+      {"t.json", "[{\"text\":\"a\"},]", "item 2 (line 1): found ']', wanted: an object"},
+      {"t.json", "[{\"text\":\"a\"},", "item 2 (line 1): found the end, wanted: an object"},
+      {"t.json", "[{\"text\":\"a\"}", "item 2 (line 1): found the end, wanted: a comma, or ']'"},
+      {"t.json", "[{\"text\":\"a\\\"}]", "item 1 (line 1): the file ends within the object"},
+      {"t.json", "[{\"text\":\"a\"}]\n[]", "line 2: there is more behind the array"},
+      {"t.json", "[\xff", "t.json, item 1 (line 1): found byte 0xff, wanted: an object"},
+      {"t.json", "[]", "t.json: there is nothing to learn from"},
+      {"t.jsonl", "\n", "t.jsonl: there is nothing to learn from"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct qtk_dataset_recipe recipe = {.length = 8};
+    assert_int_equal(read_set(f, cases[i].name, cases[i].content, recipe), QTK_EINPUT);
+    check_message(cases[i].part);
+    assert_int_equal(f->ctx->arena.used, 0);
+  }
+}
+
+static void bad_messages_are_named(void **state)
+{
+  struct fixture *f = *state;
+  static const struct {
+    const char *messages, *part;
+  } cases[] = {
+      {"5", "messages: wanted: an array of objects with role and content"},
+      {"[]", "messages: wanted: an array"},
+      {"[5]", "line 1: messages, item 1: wanted: an object with role and content"},
+      {"[{\"content\":\"a\"}]", "messages, item 1: role is missing"},
+      {"[{\"role\":\"user\"}]", "messages, item 1: content is missing"},
+      {"[{\"role\":\"user\",\"content\":[]}]", "item 1: content is an array, wanted text"},
+      {"[{\"role\":\"tool\",\"content\":\"a\"}]",
+       "item 1: role = \"tool\": wanted here: user (first a system message or none, then"},
+      {"[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"user\",\"content\":\"a\"}]",
+       "item 2: role = \"user\": wanted here: assistant"},
+      {"[{\"role\":\"user\",\"content\":\"a\"}]",
+       "messages: the last one is the user's; wanted: the assistant's"},
+      {"[{\"role\":\"system\",\"content\":\"a\"}]", "messages: the last one is the system's"},
+      {"[{\"role\":\"system\",\"content\":\"a\"},{\"role\":\"user\",\"content\":\"a\"},"
+       "{\"role\":\"assistant\",\"content\":\"a\"},{\"role\":\"system\",\"content\":\"a\"}]",
+       "item 4: role = \"system\": wanted here: user"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct qtk_dataset_recipe recipe = {.length = 8, .template = "chatml"};
+    char *row = qtk_str_format("{\"messages\":%s}", cases[i].messages);
+    assert_int_equal(read_set(f, "t.jsonl", row, recipe), QTK_EINPUT);
+    check_message(cases[i].part);
+    free(row);
+  }
+}
+
+static void bad_recipes_are_named(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_dataset_recipe recipe = {.length = 8, .train_on = QTK_TRAIN_ON_RESPONSE};
+  assert_int_equal(read_set(f, "t.txt", "abc", recipe), QTK_EJOB);
+  check_message("t.txt holds texts, of which only \"all\" can be learned");
+  recipe = (struct qtk_dataset_recipe){.length = 8, .template = "chatml"};
+  assert_int_equal(read_set(f, "t.jsonl", documents, recipe), QTK_EJOB);
+  check_message("template = \"chatml\": ");
+  recipe.template = "chatmel";
+  assert_int_equal(read_set(f, "t.json", completions, recipe), QTK_EJOB);
+  check_message("chat template 'chatmel': did you mean 'chatml'?");
+  recipe.template = NULL;
+  assert_int_equal(
+      read_set(f, "t.jsonl", "{\"instruction\":\"a\",\"output\":\"b\"}", recipe), QTK_EJOB);
+  check_message("a model: it has no chat template of its own: name the chat template to use");
+  recipe.length = 2;
+  assert_int_equal(
+      read_set(f, "t.jsonl", "{\"prompt\":\"ab\",\"completion\":\"c\"}", recipe), QTK_EINPUT);
+  check_message("no token is scored (completions: 1, dropped because nothing of the answer fits in "
+                "length = 2: 1)");
+  assert_int_equal(qtk_dataset_read(f->ctx, &(struct qtk_dataset_recipe){.path = "/no/such.json",
+                                                                        .length = 8},
+                                    &(struct qtk_dataset_reader){.tokenizer = f->tokenizer},
+                                    &f->set),
+                   QTK_EINPUT);
+  check_message("/no/such.json");
+}
+
 /* ---- counts ------------------------------------------------------------------------------- */
 
 static void counts_are_reported(void **state)
@@ -223,7 +455,13 @@ int main(void)
       TEST(text_is_cut_into_windows), TEST(rest_is_a_shorter_window),
       TEST(tokens_limit_a_text),      TEST(nothing_to_learn_is_an_error),
       TEST(limit_is_obeyed),          TEST(counts_are_reported),
-      TEST(sequences_are_set_apart),
+      TEST(sequences_are_set_apart),  TEST(documents_follow_each_other),
+      TEST(documents_stand_by_themselves), TEST(tokens_limit_documents),
+      TEST(answers_are_learned),      TEST(a_prompt_keeps_its_tokens),
+      TEST(whole_examples_are_packed), TEST(long_examples_lose_their_end),
+      TEST(tokens_take_whole_examples), TEST(order_is_the_files),
+      TEST(bad_rows_are_named),       TEST(bad_messages_are_named),
+      TEST(bad_recipes_are_named),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Records what transformers makes of training data.
+
+    record.py MODEL.gguf ../nano/llama/tokenizer.json
+
+writes tokenizer.json, the given one with tokens around texts and turns, and
+expected.json: cases of a file, how it is read, and the sequences as ids and labels
+(-100: not scored; not shifted). MODEL is SmolLM2-135M-Instruct, whose file holds its
+chat template. How each form is tokenised, and what is masked, follows the code that
+is customary for it:
+
+  messages      apply_chat_template with the answers marked as generation
+  instruction   Stanford Alpaca's train.py: source and target tokenised together, as
+                many labels masked as the source alone has tokens; and QLoRA's
+                qlora.py: source and target tokenised apart
+  completion    TRL's SFTTrainer: prompt and completion together, those of the prompt
+                masked, the end token behind them
+  text          run_clm.py: all documents in one row, cut; the end token behind each
+"""
+import json
+import sys
+
+import gguf
+from tokenizers import Tokenizer, processors
+from transformers import PreTrainedTokenizerFast
+
+INPUT = ("Below is an instruction that describes a task, paired with an input that provides "
+         "further context. Write a response that appropriately completes the request.\n\n"
+         "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:{gap}")
+PLAIN = ("Below is an instruction that describes a task. Write a response that appropriately "
+         "completes the request.\n\n### Instruction:\n{instruction}\n\n### Response:{gap}")
+
+CONVERSATIONS = [
+    [{"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "4"}],
+    [{"role": "system", "content": "Answer in one line."},
+     {"role": "user", "content": "  Who wrote Hamlet?\n"},
+     {"role": "assistant", "content": " William Shakespeare, <b>of course</b>."},
+     {"role": "user", "content": "When? \u00c4h \u2026"},
+     {"role": "assistant", "content": "\nAround 1600.\n\nThe date is not known."}],
+]
+INSTRUCTIONS = [
+    {"instruction": "Name three colours.", "input": "", "output": "Red, green\nand blue."},
+    {"instruction": "Add the numbers.", "input": "12, 30", "output": "42"},
+    {"instruction": "Say nothing.", "output": ""},
+    {"instruction": "Count.", "input": None, "output": " ".join(str(i) for i in range(60))},
+]
+COMPLETIONS = [
+    {"prompt": "The capital of France is", "completion": " Paris."},
+    {"prompt": "", "completion": "A text of its own."},
+    {"prompt": "def double(x):\n", "completion": "    return 2 * x\n"},
+]
+TEXTS = ["The quick brown fox.\n\nIt jumps.", "", "Stra\u00dfe \u65e5\u672c 12345 \t end",
+         " ".join(["again and"] * 20)]
+
+
+def make_tokenizer(path):
+    t = Tokenizer.from_file(path)
+    t.add_special_tokens(["<s>", "<|im_start|>", "<|im_end|>"])
+    bos = t.token_to_id("<s>")
+    t.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B",
+                                                     special_tokens=[("<s>", bos)])
+    t.save("tokenizer.json")
+    return PreTrainedTokenizerFast(tokenizer_object=t, bos_token="<s>", eos_token="<|im_end|>")
+
+
+def marked(template):
+    """The template with what the assistant says, to its end, marked."""
+    body = "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+    assert template.count(body) == 1, template
+    return template.replace(body, (
+        "{{'<|im_start|>' + message['role'] + '\n'}}"
+        "{% if message['role'] == 'assistant' %}{% generation %}"
+        "{{message['content'] + '<|im_end|>'}}{% endgeneration %}{{'\n'}}"
+        "{% else %}{{message['content'] + '<|im_end|>' + '\n'}}{% endif %}"))
+
+
+def conversation(t, template, messages):
+    out = t.apply_chat_template(messages, chat_template=marked(template), tokenize=True,
+                                return_dict=True, return_assistant_tokens_mask=True)
+    ids, mask = out["input_ids"], out["assistant_masks"]
+    end = len(ids) - mask[::-1].index(1)  # the line end behind the last answer stays out
+    return ids[:end], [i if m else -100 for i, m in zip(ids[:end], mask)]
+
+
+def plain_ids(t, text):
+    return t(text, add_special_tokens=False)["input_ids"]
+
+
+def source(row, gap):
+    return "<s>" + (INPUT if row.get("input") else PLAIN).format(gap=gap, **row)
+
+
+def joined(t, row):
+    prompt = source(row, "\n")
+    ids = plain_ids(t, prompt + row["output"] + "<|im_end|>")
+    n = len(plain_ids(t, prompt))
+    return ids, [-100] * n + ids[n:]
+
+
+def apart(t, row):
+    prompt, answer = plain_ids(t, source(row, " ")), plain_ids(t, row["output"] + "<|im_end|>")
+    return prompt + answer, [-100] * len(prompt) + answer
+
+
+def completion(t, row):
+    ids = t(row["prompt"] + row["completion"])["input_ids"] + [t.eos_token_id]
+    n = len(t(row["prompt"])["input_ids"])
+    return ids, [-100] * n + ids[n:]
+
+
+def everything(example):
+    return example[0], list(example[0])
+
+
+def cut(t, length):
+    """A label is never one of the next document: the first of each has none."""
+    ids, labels = [], []
+    for text in TEXTS:
+        document = t(text)["input_ids"] + [t.eos_token_id]
+        ids += document
+        labels += [-100] + document[1:]
+    return [(ids[i:i + length], labels[i:i + length]) for i in range(0, len(ids), length)]
+
+
+def truncated(examples, length):
+    short = [(ids[:length], labels[:length]) for ids, labels in examples]
+    return [(i, l) for i, l in short if any(x != -100 for x in l[1:])]
+
+
+def packed(examples, length):
+    out = []
+    for ids, labels in examples:
+        if not out or len(out[-1][0]) + len(ids) > length:
+            out.append(([], []))
+        out[-1][0].extend(ids)
+        out[-1][1].extend([-100] + labels[1:])
+    return out
+
+
+def lines(rows):
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def main():
+    template = gguf.GGUFReader(sys.argv[1]).fields["tokenizer.chat_template"].contents()
+    t = make_tokenizer(sys.argv[2])
+    talk = [conversation(t, template, m) for m in CONVERSATIONS]
+    talks = lines({"id": i, "messages": m} for i, m in enumerate(CONVERSATIONS))
+    stanford = [joined(t, row) for row in INSTRUCTIONS]
+    qlora = [apart(t, row) for row in INSTRUCTIONS]
+    array = json.dumps(INSTRUCTIONS, indent=2)
+    completions = [completion(t, row) for row in COMPLETIONS]
+    texts = lines({"text": text, "url": "x"} for text in TEXTS)
+    longest = max(len(ids) for ids, _ in stanford)
+    cases = [
+        ("conversations", "t.jsonl", talks, {"length": 512}, talk),
+        ("conversations, all", "t.jsonl", talks, {"length": 512, "train_on": "all"},
+         [everything(e) for e in talk]),
+        ("conversations, packed", "t.jsonl", talks * 3, {"length": 300, "packing": True},
+         packed(talk * 3, 300)),
+        ("instructions", "t.json", array, {"length": 512, "template": "alpaca"}, stanford),
+        ("instructions, lines", "t.jsonl", lines(INSTRUCTIONS),
+         {"length": 512, "template": "alpaca"}, stanford),
+        ("instructions, apart", "t.json", array, {"length": 512, "template": "alpaca-space"}, qlora),
+        ("instructions, truncated", "t.json", array,
+         {"length": longest - 40, "template": "alpaca"}, truncated(stanford, longest - 40)),
+        ("completions", "t.jsonl", lines(COMPLETIONS), {"length": 512}, completions),
+        ("completions, all", "t.jsonl", lines(COMPLETIONS), {"length": 512, "train_on": "all"},
+         [everything(e) for e in completions]),
+        ("documents", "t.ndjson", texts, {"length": 16}, cut(t, 16)),
+        ("a text", "t.txt", TEXTS[0], {"length": 512}, [everything((t(TEXTS[0])["input_ids"], 0))]),
+    ]
+    json.dump({"chat_template": template, "cases": [
+        {"name": name, "file": file, "content": content, "recipe": recipe,
+         "sequences": [{"ids": ids, "labels": labels} for ids, labels in want]}
+        for name, file, content, recipe, want in cases]}, open("expected.json", "w"))
+
+
+main()
