@@ -7,6 +7,7 @@
 
 #include "core/check-trial.h"
 #include "core/error.h"
+#include "core/pack.h"
 
 /* ---- results ----------------------------------------------------------------------- */
 
@@ -29,7 +30,8 @@ static int results_again(struct qtk_trial *t, struct qtk_context *ctx, int64_t s
 
 static int results_same(struct qtk_trial *t, const struct qtk_trial_result *first)
 {
-  int by_rows = t->c->plugin->plugin.flags & QTK_BY_ROWS;
+  int by_rows =
+      (t->c->plugin->plugin.flags & QTK_BY_ROWS) != 0 && qtk_qlayout_sliced(&t->layout);
   int any = t->c->plugin->plugin.threads == QTK_THREADS_ANY;
   int64_t rows = t->linear.rows, step = by_rows ? 8 : rows;
   struct qtk_context *three;

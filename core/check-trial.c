@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "core/pack.h"
 
 #define TRIAL_GUARD 64 /* bytes around the result that must stay as they are */
 #define TRIAL_GUARD_BYTE 0xa5
@@ -126,6 +127,10 @@ static int trial_slice(void *arg, size_t i)
   struct qtk_quantize_result result = {.note = ""};
   int status = t->ops->quantize(s->ctx, t->options, &part, copy, &t->calibration, &view, &result);
   free(copy);
+  if (part.rows == t->linear.rows) {
+    qtk_qtensor_seal(&view);
+    qtk_qtensor_unseal(s->out);
+  }
   if (status == QTK_OK && (memchr(result.note, 0, sizeof result.note) == NULL ||
                            !isfinite(result.damping) || !isfinite(result.objective) ||
                            !isfinite(result.condition)))

@@ -8,6 +8,7 @@
 #include "core/engine-inner.h"
 #include "core/error.h"
 #include "core/option.h"
+#include "core/pack.h"
 #include "core/registry.h"
 #include "core/toml.h"
 
@@ -223,11 +224,14 @@ static int engine_round(struct qtk_context *ctx, const struct qtk_loaded *plugin
                               .rows = site->rows,
                               .cols = site->cols};
   struct qtk_quantize_result result = {0};
+  int rc;
 
   if (ops->needs != NULL && ops->needs(values) != QTK_NEEDS_NOTHING)
     return qtk_error(QTK_EPLUGIN, "%s: quantizer %s needs calibration and cannot round again here",
                      site->name, plugin->plugin.name);
-  return ops->quantize(ctx, values, &linear, w, NULL, out, &result);
+  rc = ops->quantize(ctx, values, &linear, w, NULL, out, &result);
+  qtk_qtensor_seal(out);
+  return rc;
 }
 
 int qtk_requantize(struct qtk_context *ctx, const struct qtk_site *site, float *w,

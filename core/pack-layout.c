@@ -239,6 +239,12 @@ struct qtk_qtensor qtk_qtensor_rows(const struct qtk_qtensor *t, int64_t row, in
   return part;
 }
 
+int qtk_qlayout_sliced(const struct qtk_qlayout *l)
+{
+  return (l->encoding == QTK_AFFINE || l->encoding == QTK_CODEBOOK) &&
+         (l->scale_dtype == QTK_F16 || l->scale_dtype == QTK_F32) && !l->has_g_idx;
+}
+
 int qtk_qtensor_check(const struct qtk_qtensor *t)
 {
   if (t->g_idx == NULL)

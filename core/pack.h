@@ -21,11 +21,16 @@ static inline int64_t qtk_group_of(const struct qtk_qtensor *t, int64_t col)
 }
 
 /* Writes scale_mean of double-quantized scales behind their table, where
- * qtk_qtensor_over finds it again. To be called when such a tensor is filled. */
+ * qtk_qtensor_over finds it again. To be called when such a tensor is filled; nothing
+ * happens to others. */
 QTK_PUBLIC void qtk_qtensor_seal(struct qtk_qtensor *t);
 /* Finds the table, the mean and the block scales in the part `scales`, for a tensor whose
  * parts were set one by one. Nothing happens where there are none. */
 QTK_PUBLIC void qtk_qtensor_unseal(struct qtk_qtensor *t);
+
+/* Whether views of any rows (from a multiple of 8 on) can be filled one by one: a quantizer
+ * that works by rows may then be given slices. */
+QTK_PUBLIC int qtk_qlayout_sliced(const struct qtk_qlayout *layout);
 
 /* QTK_EINPUT if a g_idx names a group that is not there. For tensors from files. */
 QTK_PUBLIC int qtk_qtensor_check(const struct qtk_qtensor *t);

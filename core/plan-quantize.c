@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "core/pack.h"
 #include "core/plan-stage.h"
 #include "core/str.h"
 
@@ -159,14 +160,12 @@ char *qtk_plan_name(const struct qtk_model_tensor *t)
   return name;
 }
 
-/* Rows can be cut where their scales and zeros can. Who needs statistics gets all rows. */
+/* Who needs statistics gets all rows. */
 static int quantize_by_rows(const struct qtk_plan_linear *l)
 {
   const struct qtk_plugin *p = &l->method->loaded->plugin;
-  int floats = l->layout.scale_dtype == QTK_F16 || l->layout.scale_dtype == QTK_F32;
   return !l->method->watches && (p->flags & QTK_BY_ROWS) != 0 && p->threads == QTK_THREADS_ANY &&
-         (l->layout.encoding == QTK_AFFINE || l->layout.encoding == QTK_CODEBOOK) && floats &&
-         !l->layout.has_g_idx;
+         qtk_qlayout_sliced(&l->layout);
 }
 
 /* Asks the plugin whether it can, and in which layout. */

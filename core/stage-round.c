@@ -7,6 +7,7 @@
 #include "core/context.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/pack.h"
 #include "core/stage-quantize.h"
 
 /* Rows [row, row + n) of one linear, and what was lost there. */
@@ -66,7 +67,7 @@ static int slice_quantize(struct round *r, struct slice *s, float *w, struct qtk
 static int slice_run(struct round *r, struct slice *s)
 {
   const struct qtk_plan_linear *l = quantize_linear(r->b, s->linear);
-  const struct qtk_qtensor *view = &r->b->views[s->linear];
+  struct qtk_qtensor *view = &r->b->views[s->linear];
   int64_t cols = l->linear.cols;
   size_t n = (size_t)(s->n * cols), mine = l->by_rows ? (size_t)qtk_worker_index() : 0;
   float *w = r->scratch + r->room * mine, *kept = w + n;
@@ -80,6 +81,8 @@ static int slice_run(struct round *r, struct slice *s)
     out.table = memset(table, 0, sizeof table);
   if ((rc = slice_quantize(r, s, w, &out)) != QTK_OK)
     return rc;
+  qtk_qtensor_seal(&out);
+  qtk_qtensor_unseal(view);
   out.dequantize = view->dequantize;
   if ((rc = qtk_dequantize_rows(&out, NULL, 0, s->n, w, cols)) != QTK_OK)
     return rc;

@@ -4,6 +4,7 @@ nobase_dist_pkgdata_DATA += \
 	%D%/export.toml \
 	%D%/gguf.toml \
 	%D%/multiple-choice.toml \
+	%D%/nf4.toml \
 	%D%/gptq.toml \
 	%D%/mixed-bits.toml \
 	%D%/optq.toml \

@@ -21,6 +21,7 @@ dist_man_MANS += \
 	%D%/qtk-format-safetensors.7 \
 	%D%/qtk-arch.5 \
 	%D%/qtk-bundle.5 \
+	%D%/qtk-quantizer-nf4.7 \
 	%D%/qtk-quantizer-optq.7 \
 	%D%/qtk-quantizer-rtn.7 \
 	%D%/qtk-report.5

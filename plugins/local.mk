@@ -34,3 +34,11 @@ qtkplugin_LTLIBRARIES += %D%/qtk-quantizer-optq.la
 %C%_qtk_quantizer_optq_la_LIBADD = $(PLUGIN_LIBS)
 %C%_qtk_quantizer_optq_la_LDFLAGS = $(PLUGIN_LINK)
 endif
+
+if BUILD_QUANTIZER_NF4
+qtkplugin_LTLIBRARIES += %D%/qtk-quantizer-nf4.la
+%C%_qtk_quantizer_nf4_la_CFLAGS = $(AM_CFLAGS) $(VECTOR_CFLAGS) -fno-trapping-math
+%C%_qtk_quantizer_nf4_la_SOURCES = %D%/nf4/nf4.c
+%C%_qtk_quantizer_nf4_la_LIBADD = $(PLUGIN_LIBS)
+%C%_qtk_quantizer_nf4_la_LDFLAGS = $(PLUGIN_LINK)
+endif

@@ -30,6 +30,7 @@ UNIT_TESTS = \
 	%D%/unit/t-json \
 	%D%/unit/t-log \
 	%D%/unit/t-mem \
+	%D%/unit/t-nf4 \
 	%D%/unit/t-option \
 	%D%/unit/t-pack \
 	%D%/unit/t-pieces \
@@ -116,6 +117,7 @@ SH_TESTS = \
 	%D%/cli/4060-budget.sh \
 	%D%/cli/4061-budget-measured.sh \
 	%D%/cli/4070-redo.sh \
+	%D%/cli/4080-nf4.sh \
 	%D%/cli/9000-full-disk.sh \
 	%D%/cli/9010-broken-models.sh \
 	$(LINT_TESTS)
@@ -207,6 +209,8 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 # The plugin itself, linked in: a plugin that is opened would bring a second core.
 %C%_unit_t_rtn_SOURCES = %D%/unit/t-rtn.c plugins/grid/grid.c plugins/rtn/rtn.c
 %C%_unit_t_rtn_CFLAGS = $(plugins_qtk_quantizer_rtn_la_CFLAGS)
+%C%_unit_t_nf4_SOURCES = %D%/unit/t-nf4.c plugins/nf4/nf4.c
+%C%_unit_t_nf4_CFLAGS = $(plugins_qtk_quantizer_nf4_la_CFLAGS)
 
 if HAVE_CMOCKA
 check_PROGRAMS += $(UNIT_TESTS)

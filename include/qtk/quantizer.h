@@ -63,7 +63,8 @@ struct qtk_quantizer_ops {
   /* Required. Rounds w [linear->rows, linear->cols] (float32, contiguous, may be
    * written over) into `out`, whose memory is zeroed. With QTK_BY_ROWS the call
    * may cover a slice: linear->rows is then the number of rows at hand, and
-   * linear->row is where they begin.
+   * linear->row is where they begin. For u8 scales it also fills out->scale_table,
+   * scale_blocks and scale_mean.
    * QTK_ENUMERIC when the input is not finite or the mathematics fails. */
   int (*quantize)(struct qtk_context *ctx, const void *options, const struct qtk_linear *linear,
                   float *w, const struct qtk_calibration *calibration, struct qtk_qtensor *out,

@@ -65,7 +65,8 @@ enum qtk_threads {
  * is not NULL. */
 enum qtk_plugin_flags {
   /* Quantizer: rows are independent; `quantize` may be given any slice of rows
-   * (a multiple of 8 but for the last) and slices may run in parallel. */
+   * (a multiple of 8 but for the last) and slices may run in parallel. Results with
+   * u8 scales or a g_idx, which rows share, are asked for whole. */
   QTK_BY_ROWS = 1
 };
 
