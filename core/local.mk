@@ -237,7 +237,8 @@ bin_PROGRAMS += %D%/qtk
 %C%_qtk_LDADD = %D%/libqtk.la $(JANSSON_LIBS) -lm
 %C%_qtk_SOURCES = \
 	%D%/cli/args.c \
-	%D%/cli/bench.c \
+	%D%/cli/bench.c %D%/cli/bench.h \
+	%D%/cli/bench-train.c \
 	%D%/cli/bundle.c \
 	%D%/cli/cli.h \
 	%D%/cli/describe.c \

@@ -91,6 +91,7 @@ SH_TESTS = \
 	%D%/cli/0030-generate.sh \
 	%D%/cli/0031-generate-mistakes.sh \
 	%D%/cli/0032-chat.sh \
+	%D%/cli/0040-bench.sh \
 	%D%/cli/7001-new.sh \
 	%D%/cli/7002-third-party.sh \
 	%D%/cli/7003-opaque.sh \

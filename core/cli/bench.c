@@ -5,35 +5,11 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/cli/cli.h"
+#include "core/cli/bench.h"
 #include "core/cli/machine.h"
-#include "core/context.h"
 #include "core/device.h"
-#include "core/engine.h"
 #include "core/error.h"
 #include "core/log.h"
-
-#define BENCH_MOST 64 /* repetitions */
-
-struct bench {
-  int64_t context, generate, repetitions, threads;
-  const char *backend, *model_path, *log;
-  struct qtk_context *ctx;
-  struct qtk_model *model;
-  struct qtk_engine *engine;
-  int32_t *ids;
-  float *weights; /* of the loss: all 1 */
-  int json;
-};
-
-/* What was timed. */
-struct bench_row {
-  char name[32];
-  double tokens;          /* a repetition */
-  double flop;            /* a repetition */
-  double bytes;           /* of weights a repetition; 0: not what limits it */
-  double rates[BENCH_MOST]; /* tokens a second */
-};
 
 static int64_t bench_weights(const struct bench *b, double *bytes)
 {
@@ -51,13 +27,16 @@ static int64_t bench_weights(const struct bench *b, double *bytes)
   return weights;
 }
 
-/* Products with weights, and of attention, for n tokens behind `past` others. */
-static double bench_flop(const struct bench *b, int64_t weights, int64_t past, int64_t n)
+/* Of n tokens: products with weights, and of attention with all tokens before. Training
+ * counts them again for the gradients of what they read; attention's take 5 products
+ * where forward takes 2. */
+static double bench_flop(const struct bench *b, int64_t weights, int64_t n, int training)
 {
   const struct qtk_model_info *info = qtk_model_info(b->model);
-  double keys = (double)past + (double)(n + 1) / 2;
-  double attention = 4.0 * (double)(info->dims.heads * info->dims.head_size) * keys;
-  return (double)n * (2.0 * (double)weights + attention * (double)info->layers);
+  double attention = 4.0 * (double)(info->dims.heads * info->dims.head_size) * (double)(n + 1) / 2;
+  double passes = training ? 2.0 : 1.0, products = training ? 3.5 : 1.0;
+  return (double)n * (2.0 * passes * (double)weights +
+                      products * attention * (double)info->layers);
 }
 
 /* One window, every target scored. */
@@ -153,9 +132,10 @@ static void bench_json(const struct bench *b, const struct bench_row *row,
   bench_mean(b, row, &mean, &deviation);
   printf("{\"test\":\"%s\",\"tokens_per_second\":%.17g,\"deviation\":%.17g,\"gflops\":%.17g,"
          "\"sgemm_gflops\":%.17g,\"gigabytes_per_second\":%.17g,\"read_gigabytes_per_second\":%.17g,"
-         "\"threads\":%" PRId64 "}\n",
+         "\"resident_bytes\":%" PRIu64 ",\"counted_bytes\":%" PRIu64 ",\"threads\":%" PRId64 "}\n",
          row->name, mean, deviation, row->flop * mean / row->tokens / 1e9, m->sgemm / 1e9,
-         row->bytes * mean / row->tokens / 1e9, m->read / 1e9, b->threads);
+         row->bytes * mean / row->tokens / 1e9, m->read / 1e9, row->resident, row->counted,
+         b->threads);
 }
 
 static void bench_share(struct cli_table *t, double value, double of)
@@ -180,6 +160,12 @@ static void bench_cells(const struct bench *b, const struct bench_row *row,
   bench_share(t, bytes, m->read);
 }
 
+static void bench_name(struct bench_row *row, const char *what, int64_t tokens)
+{
+  snprintf(row->name, sizeof row->name, "%s%" PRId64, what, tokens);
+  row->tokens = (double)tokens;
+}
+
 static int bench_print(const struct bench *b, const struct bench_row *rows, int n,
                        const struct cli_machine *m)
 {
@@ -200,34 +186,53 @@ static int bench_print(const struct bench *b, const struct bench_row *rows, int 
     cli_table_add(&t, "%s", heads[i]);
   for (int i = 0; i < n; i++)
     bench_cells(b, &rows[i], m, &t);
-  return cli_table_print(&t);
+  int rc = cli_table_print(&t);
+  for (int i = 0; i < n && rc == QTK_OK; i++)
+    if (rows[i].resident > 0)
+      printf("\n%s with %s, checkpoint %s: at most %.1f MB of the process, %.1f MB counted (%s)\n",
+             rows[i].name, b->adapter, b->checkpoint, (double)rows[i].resident / 1e6,
+             (double)rows[i].counted / 1e6, rows[i].memory);
+  return rc == QTK_OK ? cli_flush() : rc;
 }
 
 /* ---- set-up -------------------------------------------------------------------------- */
 
+/* Training comes first, so that what the process held at most is its own. */
 static int bench_measure(struct bench *b)
 {
   double bytes;
   int64_t weights = bench_weights(b, &bytes);
   struct cli_machine machine;
-  struct bench_row rows[2] = {{.tokens = (double)b->context}, {.tokens = (double)b->generate}};
-  snprintf(rows[0].name, sizeof rows[0].name, "eval%" PRId64, b->context);
-  snprintf(rows[1].name, sizeof rows[1].name, "tg%" PRId64, b->generate);
-  rows[0].flop = bench_flop(b, weights, 0, b->context);
-  rows[1].flop = bench_flop(b, weights, 0, b->generate);
-  rows[1].bytes = bytes * (double)b->generate;
-  int rc = cli_machine_measure(b->ctx, (int)b->threads, &machine);
+  struct bench_row rows[3] = {0}, *row = rows;
+  int rc = QTK_OK;
+  if (b->train > 0) {
+    bench_name(row, "train", b->train);
+    row->flop = bench_flop(b, weights, b->train, 1);
+    rc = bench_train(b, row++);
+  }
   if (rc == QTK_OK)
-    rc = bench_evaluate(b, &rows[0]);
-  if (rc == QTK_OK && b->generate > 0)
-    rc = bench_generate(b, &rows[1]);
-  return rc == QTK_OK ? bench_print(b, rows, b->generate > 0 ? 2 : 1, &machine) : rc;
+    rc = qtk_engine_open(b->ctx, b->model, NULL, 0, &b->engine);
+  if (rc == QTK_OK)
+    rc = cli_machine_measure(b->ctx, (int)b->threads, &machine);
+  if (rc == QTK_OK && b->context > 0) {
+    bench_name(row, "eval", b->context);
+    row->flop = bench_flop(b, weights, b->context, 0);
+    rc = bench_evaluate(b, row++);
+  }
+  if (rc == QTK_OK && b->generate > 0) {
+    bench_name(row, "tg", b->generate);
+    row->flop = bench_flop(b, weights, b->generate, 0);
+    row->bytes = bytes * (double)b->generate;
+    rc = bench_generate(b, row++);
+  }
+  return rc == QTK_OK ? bench_print(b, rows, (int)(row - rows), &machine) : rc;
 }
 
 /* Tokens do not change the speed: any will do. */
 static int bench_fill(struct bench *b)
 {
   int64_t most = b->context > b->generate ? b->context : b->generate;
+  most = b->train > most ? b->train : most;
   b->ids = qtk_alloc(b->ctx, (size_t)(most + 1) * sizeof *b->ids, "tokens");
   b->weights = qtk_alloc(b->ctx, (size_t)(most + 1) * sizeof *b->weights, "tokens");
   if (b->ids == NULL || b->weights == NULL)
@@ -252,8 +257,6 @@ static int bench_open(struct bench *b)
     rc = qtk_model_open(b->ctx, b->model_path, &b->model);
   if (rc == QTK_OK && !qtk_model_has_weights(b->model))
     rc = qtk_error(QTK_EINPUT, "%s: has no weights", b->model_path);
-  if (rc == QTK_OK)
-    rc = qtk_engine_open(b->ctx, b->model, NULL, 0, &b->engine);
   b->threads = b->ctx ? qtk_workers_count(b->ctx->workers) : 0;
   return rc == QTK_OK ? bench_fill(b) : rc;
 }
@@ -270,12 +273,38 @@ static void bench_close(struct bench *b)
   qtk_context_close(b->ctx);
 }
 
+static int bench_check(struct bench *b)
+{
+  b->block = strcmp(b->checkpoint, "block") == 0;
+  if ((b->context != 0 && b->context < 2) || b->generate < 0 || b->repetitions < 1 ||
+      b->repetitions > BENCH_MOST || b->threads < 0)
+    return qtk_error(QTK_EUSAGE, "bench: --context is 0 or at least 2, --generate and --threads at "
+                                 "least 0, --repetitions 1 to %d", BENCH_MOST);
+  if (!b->block && strcmp(b->checkpoint, "none") != 0)
+    return qtk_error(QTK_EUSAGE, "bench: --checkpoint %s: allowed are none, block", b->checkpoint);
+  if (b->adapter == NULL && (b->train >= 0 || b->set.n > 0))
+    return qtk_error(QTK_EUSAGE, "bench: --%s wants --adapter: the method that trains",
+                     b->train >= 0 ? "train" : "set");
+  if (b->train < 0)
+    b->train = b->adapter != NULL ? BENCH_TRAIN : 0;
+  if (b->train == 1)
+    return qtk_error(QTK_EUSAGE, "bench: --train 1: allowed are 0 (none), 2 and more");
+  return b->train + b->context + b->generate > 0
+             ? QTK_OK
+             : qtk_error(QTK_EUSAGE, "bench: --context 0 --generate 0: nothing is left to measure");
+}
+
 int cli_bench(int argc, char **argv)
 {
-  struct bench b = {.context = 2048, .generate = 64, .repetitions = 3, .backend = "auto"};
+  struct bench b = {.context = 2048, .generate = 64, .train = -1, .repetitions = 3,
+                    .backend = "auto", .checkpoint = "none"};
   const struct cli_option options[] = {
-    {"context", CLI_INT, &b.context, "N", "tokens of the window that is evaluated (2048)"},
+    {"context", CLI_INT, &b.context, "N", "tokens of the window that is evaluated (2048; 0: none)"},
     {"generate", CLI_INT, &b.generate, "N", "tokens generated one by one (64; 0: none)"},
+    {"adapter", CLI_TEXT, &b.adapter, "METHOD", "adapter plugin to train with (none)"},
+    {"set", CLI_LIST, &b.set, "KEY=VALUE", "an option of the adapter; may be given often"},
+    {"train", CLI_INT, &b.train, "N", "tokens of the window that is trained on (512)"},
+    {"checkpoint", CLI_TEXT, &b.checkpoint, "none|block", "activations kept in training (none)"},
     {"repetitions", CLI_INT, &b.repetitions, "N", "times each is done, 1 to 64 (3)"},
     {"threads", CLI_INT, &b.threads, "N", "threads; 0: all cores (0)"},
     {"backend", CLI_TEXT, &b.backend, "NAME", "plugin that computes (auto)"},
@@ -284,21 +313,20 @@ int cli_bench(int argc, char **argv)
   };
   const struct cli_usage usage = {
     .verb = "bench", .words = "MODEL", .least = 1, .most = 1, .options = options,
-    .text = "Prints tokens a second of evaluation (every target scored) and of generation, "
-            "and what share that is of OpenBLAS's product and of reading memory, both "
-            "measured in the same run.",
+    .text = "Prints tokens a second of evaluation (every target scored), of generation and, "
+            "with --adapter, of training, and what share that is of OpenBLAS's product and of "
+            "reading memory, both measured in the same run.",
   };
   int rc = cli_parse(&usage, &argc, argv);
   if (rc != QTK_OK)
     return rc < 0 ? rc : QTK_OK;
-  if (b.context < 2 || b.generate < 0 || b.repetitions < 1 || b.repetitions > BENCH_MOST ||
-      b.threads < 0)
-    return qtk_error(QTK_EUSAGE, "bench: --context is at least 2, --generate and --threads at "
-                                 "least 0, --repetitions 1 to %d", BENCH_MOST);
+  rc = bench_check(&b);
   b.model_path = argv[0];
-  rc = bench_open(&b);
+  if (rc == QTK_OK)
+    rc = bench_open(&b);
   if (rc == QTK_OK)
     rc = bench_measure(&b);
   bench_close(&b);
+  cli_list_free(&b.set);
   return rc;
 }
