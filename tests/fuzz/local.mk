@@ -13,6 +13,11 @@ FUZZERS += %D%/fuzz-bundle
 %C%_fuzz_bundle_LDADD = $(UNIT_LIBS)
 %C%_fuzz_bundle_LDFLAGS = $(FUZZ_LINK)
 
+FUZZERS += %D%/fuzz-dataset
+%C%_fuzz_dataset_SOURCES = %D%/fuzz-dataset.c $(FUZZ_MAIN)
+%C%_fuzz_dataset_LDADD = $(UNIT_LIBS)
+%C%_fuzz_dataset_LDFLAGS = $(FUZZ_LINK)
+
 FUZZERS += %D%/fuzz-gguf
 %C%_fuzz_gguf_SOURCES = %D%/fuzz-gguf.c $(FUZZ_MAIN)
 %C%_fuzz_gguf_LDADD = $(BLACK_LIBS)
