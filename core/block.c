@@ -97,29 +97,26 @@ int qtk_block_param(const struct qtk_block *block, int i, struct qtk_param *para
   return 1;
 }
 
-static int block_bind_weight(struct block_linear *l, int64_t rows, int64_t cols,
-                             const struct qtk_tensor *value, const struct qtk_tensor *gradient)
+int qtk_block_floats(int64_t rows, int64_t cols, const struct qtk_tensor *value,
+                     struct qtk_qtensor *w)
 {
-  l->w = (struct qtk_qtensor){.layout = {.encoding = QTK_DENSE, .rows = rows, .cols = cols},
-                              .codes = value->data};
-  l->w.layout.dtype = QTK_F32;
-  l->dw = qtk_matrix(QTK_F32, gradient->data, rows, cols);
-  return qtk_qlayout_init(&l->w.layout);
+  *w = (struct qtk_qtensor){.layout = {.encoding = QTK_DENSE, .rows = rows, .cols = cols},
+                            .codes = value->data};
+  w->layout.dtype = QTK_F32;
+  return qtk_qlayout_init(&w->layout);
 }
 
-int qtk_block_bind(struct qtk_block *block, int i, const struct qtk_tensor *value,
-                   const struct qtk_tensor *gradient)
+int qtk_block_place(struct qtk_block *block, enum qtk_role role, int bias,
+                    const struct qtk_tensor *value, const struct qtk_tensor *gradient)
 {
   struct qtk_tensor v, g;
-  enum qtk_role role;
   int64_t rows, cols;
-  int bias;
 
-  if (i < 0 || !block_param_role(block, i, &role, &bias))
-    return qtk_error(QTK_EINTERNAL, "a block has no parameter %d", i);
   qtk_arch_shape(&block->model, role, &rows, &cols);
-  if (role < QTK_ROLE_LINEARS && !bias)
-    return block_bind_weight(&block->linears[role], rows, cols, value, gradient);
+  if (role < QTK_ROLE_LINEARS && !bias) {
+    block->linears[role].dw = qtk_matrix(QTK_F32, gradient->data, rows, cols);
+    return qtk_block_floats(rows, cols, value, &block->linears[role].w);
+  }
   v = qtk_vector(QTK_F32, value->data, rows);
   g = qtk_vector(QTK_F32, gradient->data, rows);
   if (role < QTK_ROLE_LINEARS) {
@@ -133,6 +130,17 @@ int qtk_block_bind(struct qtk_block *block, int i, const struct qtk_tensor *valu
     block->norms[role - QTK_ROLE_NORM1].dweight = g;
   }
   return QTK_OK;
+}
+
+int qtk_block_bind(struct qtk_block *block, int i, const struct qtk_tensor *value,
+                   const struct qtk_tensor *gradient)
+{
+  enum qtk_role role;
+  int bias;
+
+  if (i < 0 || !block_param_role(block, i, &role, &bias))
+    return qtk_error(QTK_EINTERNAL, "a block has no parameter %d", i);
+  return qtk_block_place(block, role, bias, value, gradient);
 }
 
 /* ---- blocks of adapters ------------------------------------------------------------------ */

@@ -72,6 +72,13 @@ size_t qtk_block_lay_out(const struct qtk_block *b, int64_t tokens, int training
 int qtk_block_init(struct qtk_block *b, const struct qtk_arch *arch, int layer,
                    const struct qtk_dims *dims);
 void qtk_block_destroy(struct qtk_block *b);
+/* Where the weight or bias of a role of the block lies, and its gradient: float32 of the
+ * role's shape in backend memory. */
+int qtk_block_place(struct qtk_block *b, enum qtk_role role, int bias,
+                    const struct qtk_tensor *value, const struct qtk_tensor *gradient);
+/* Floats [rows, cols] of backend memory as weights. */
+int qtk_block_floats(int64_t rows, int64_t cols, const struct qtk_tensor *value,
+                     struct qtk_qtensor *w);
 
 /* What a run of a block leaves for backward. */
 enum block_tape {

@@ -130,7 +130,7 @@ static int trial_move(struct qtk_adapter_trial *t, const struct engine_param *p,
   return status;
 }
 
-static void trial_look(struct qtk_adapter_trial *t, const struct engine_param *p)
+static void trial_again(struct qtk_adapter_trial *t, const struct engine_param *p)
 {
   struct qtk_param again = {.learning_rate = 1};
   int more = t->ops->params(t->adapter->h, p->plugin, &again);
@@ -139,21 +139,17 @@ static void trial_look(struct qtk_adapter_trial *t, const struct engine_param *p
                      again.ndim == p->param.ndim &&
                      memcmp(again.shape, p->param.shape, sizeof again.shape) == 0,
                  "names the same parameters again", "%s: %s", t->text, p->param.name);
+}
+
+static void trial_look(struct qtk_adapter_trial *t, const struct engine_param *p)
+{
+  if (p->plugin >= 0)
+    trial_again(t, p);
   qtk_check_that(t->c, p->param.disk_dtype == QTK_F16 || p->param.disk_dtype == QTK_F32,
                  "keeps parameters on disk as f16 or f32", "%s: %s", t->text, p->param.name);
   qtk_check_that(t->c, p->param.learning_rate > 0 && isfinite(p->param.learning_rate),
                  "gives each parameter a factor on the learning rate", "%s: %s: %g", t->text,
                  p->param.name, p->param.learning_rate);
-}
-
-static int trial_bind(struct qtk_adapter_trial *t, struct engine_param *p)
-{
-  size_t bytes = (size_t)qtk_check_values(&p->value) * sizeof(float);
-  p->gradient = p->value;
-  int status = qtk_device_alloc(t->ctx, bytes, "gradients", &p->gradient.data);
-  if (status == QTK_OK)
-    status = t->ops->bind(t->adapter->h, p->plugin, &p->value, &p->gradient);
-  return status;
 }
 
 static int trial_params(struct qtk_adapter_trial *t)
@@ -162,7 +158,7 @@ static int trial_params(struct qtk_adapter_trial *t)
   for (size_t i = 0; i < t->adapter->params.length && status == QTK_OK; i++) {
     struct engine_param *p = &t->adapter->params.data[i];
     trial_look(t, p);
-    status = trial_bind(t, p);
+    status = qtk_engine_want_gradient(t->engine, t->adapter, p);
     if (status == QTK_OK)
       status = trial_move(t, p, 300 + i);
   }

@@ -9,15 +9,22 @@
 
 /* ---- claims -------------------------------------------------------------------------- */
 
+struct qtk_tensor_role qtk_engine_role(const struct qtk_engine *e, int tensor)
+{
+  const struct qtk_model_tensor *t = qtk_model_tensor(e->model, tensor);
+
+  return (struct qtk_tensor_role){.name = t->name,
+                                  .role = t->role,
+                                  .layer = t->layer,
+                                  .linear = t->linear,
+                                  .rows = t->rows,
+                                  .cols = t->cols};
+}
+
 static int adapters_claim_tensor(struct qtk_engine *e, struct engine_adapter *a, int i)
 {
   const struct qtk_model_tensor *t = qtk_model_tensor(e->model, i);
-  struct qtk_tensor_role role = {.name = t->name,
-                                 .role = t->role,
-                                 .layer = t->layer,
-                                 .linear = t->linear,
-                                 .rows = t->rows,
-                                 .cols = t->cols};
+  const struct qtk_tensor_role role = qtk_engine_role(e, i);
 
   switch (a->ops->claim(a->options, &role)) {
   case QTK_CLAIM_NONE:
@@ -30,8 +37,10 @@ static int adapters_claim_tensor(struct qtk_engine *e, struct engine_adapter *a,
     if (a->ops->forward == NULL)
       return qtk_error(QTK_EPLUGIN, "adapter %s claims sites and has no forward", a->name);
     return qtk_vec_push(&a->tensors, i);
+  case QTK_CLAIM_TRAIN:
+    return qtk_vec_push(&a->trained, i);
   default:
-    return qtk_error(QTK_EPLUGIN, "adapter %s: training %s itself is not possible here", a->name,
+    return qtk_error(QTK_EPLUGIN, "adapter %s claims %s in a way that is not known", a->name,
                      t->name);
   }
 }
@@ -90,7 +99,8 @@ int qtk_engine_claim(struct qtk_engine *e, const struct qtk_attached *attached, 
     rc = adapters_add_tuned(e, qtk_model_tuned(e->model, i));
   for (int i = 0; rc == QTK_OK && i < n; i++)
     rc = adapters_add(e, &attached[i]);
-  return rc;
+  qtk_engine_find_lowest(e);
+  return rc == QTK_OK ? qtk_engine_check_claims(e) : rc;
 }
 
 /* ---- sites ------------------------------------------------------------------------------ */
@@ -170,7 +180,11 @@ static int adapters_start(struct qtk_engine *e, struct engine_adapter *a, struct
   float *values;
   int rc;
 
-  if (a->ops->start == NULL || a - e->adapters < e->n_tuned)
+  if (a - e->adapters < e->n_tuned)
+    return QTK_OK;
+  if (p->plugin < 0)
+    return qtk_engine_start_training(e, p);
+  if (a->ops->start == NULL)
     return QTK_OK;
   values = qtk_alloc(e->ctx, bytes, "scratch");
   if (values == NULL)
@@ -182,10 +196,18 @@ static int adapters_start(struct qtk_engine *e, struct engine_adapter *a, struct
   return rc;
 }
 
-static int adapters_add_param(struct qtk_engine *e, struct engine_adapter *a,
-                              const struct qtk_param *param)
+static int adapters_bind(struct qtk_engine *e, struct engine_adapter *a,
+                         const struct engine_param *p)
 {
-  struct engine_param p = {.param = *param, .plugin = (int)a->params.length};
+  if (p->plugin < 0)
+    return qtk_engine_put(e, p->tensor, &p->value, &p->gradient);
+  return a->ops->bind(a->h, p->plugin, &p->value, &p->gradient);
+}
+
+static int adapters_add_param(struct qtk_engine *e, struct engine_adapter *a,
+                              const struct qtk_param *param, int plugin, int tensor)
+{
+  struct engine_param p = {.param = *param, .plugin = plugin, .tensor = tensor};
   void *memory;
   int rc = adapters_check_param(a, param);
 
@@ -204,7 +226,7 @@ static int adapters_add_param(struct qtk_engine *e, struct engine_adapter *a,
     qtk_device_free(e->ctx, memory);
     return rc;
   }
-  rc = a->ops->bind(a->h, p.plugin, &p.value, &p.gradient);
+  rc = adapters_bind(e, a, &p);
   return rc == QTK_OK ? adapters_start(e, a, &p) : rc;
 }
 
@@ -213,13 +235,16 @@ static int adapters_make_params(struct qtk_engine *e, struct engine_adapter *a)
   struct qtk_param param = {.learning_rate = 1.0};
   int rc = QTK_OK;
 
-  if (a->ops->params == NULL)
-    return QTK_OK;
-  if (a->ops->bind == NULL)
+  if (a->ops->params != NULL && a->ops->bind == NULL)
     return qtk_error(QTK_EPLUGIN, "adapter %s has params and no bind", a->name);
-  for (int i = 0; rc == QTK_OK && a->ops->params(a->h, i, &param); i++) {
-    rc = adapters_add_param(e, a, &param);
+  for (int i = 0; rc == QTK_OK && a->ops->params != NULL && a->ops->params(a->h, i, &param); i++) {
+    rc = adapters_add_param(e, a, &param, i, -1);
     param = (struct qtk_param){.learning_rate = 1.0};
+  }
+  for (size_t i = 0; rc == QTK_OK && i < a->trained.length; i++) {
+    rc = qtk_engine_describe_training(e, a, a->trained.data[i], &param);
+    if (rc == QTK_OK)
+      rc = adapters_add_param(e, a, &param, -1, a->trained.data[i]);
   }
   return rc;
 }
@@ -262,6 +287,7 @@ void qtk_engine_detach(struct qtk_engine *e)
     qtk_vec_free(&a->params);
     qtk_vec_free(&a->tensors);
     qtk_pattern_free(a->targets);
+    qtk_vec_free(&a->trained);
     free(a->sites);
   }
   free(e->adapters);
@@ -308,21 +334,37 @@ int qtk_engine_changed(struct qtk_engine *e, int adapter, int final)
   return a->ops->changed != NULL ? a->ops->changed(e->ctx, a->h, final) : QTK_OK;
 }
 
-static int adapters_train(struct qtk_engine *e, struct engine_adapter *a)
+int qtk_engine_want_gradient(struct qtk_engine *e, struct engine_adapter *a,
+                             struct engine_param *p)
 {
-  int rc = QTK_OK;
+  size_t bytes = (size_t)adapters_values(&p->param) * sizeof(float);
+  int rc;
 
+  if (p->gradient.data != NULL)
+    return QTK_OK;
+  rc = qtk_device_alloc(e->ctx, bytes, "gradients", &p->gradient.data);
+  return rc == QTK_OK ? adapters_bind(e, a, p) : rc;
+}
+
+/* What an adapter mixes into the hidden states ends the base's gradient there. */
+static int adapters_check_train(const struct qtk_engine *e, const struct engine_adapter *a)
+{
   if (a->n_sites > 0 && a->ops->backward == NULL)
     return qtk_error(QTK_EPLUGIN, "adapter %s has sites and no backward", a->name);
-  for (size_t i = 0; rc == QTK_OK && i < a->params.length; i++) {
-    struct engine_param *p = &a->params.data[i];
-    size_t bytes = (size_t)adapters_values(&p->param) * sizeof(float);
-    if (p->gradient.data != NULL)
-      continue;
-    rc = qtk_device_alloc(e->ctx, bytes, "gradients", &p->gradient.data);
-    if (rc == QTK_OK)
-      rc = a->ops->bind(a->h, p->plugin, &p->value, &p->gradient);
-  }
+  for (int i = 0; a->trained.length > 0 && i < e->n_adapters; i++)
+    if (e->adapters[i].ops->mix != NULL)
+      return qtk_error(QTK_EJOB, "adapter %s trains tensors of the base, which get no gradient "
+                                 "beside adapter %s",
+                       a->name, e->adapters[i].name);
+  return QTK_OK;
+}
+
+static int adapters_train(struct qtk_engine *e, struct engine_adapter *a)
+{
+  int rc = adapters_check_train(e, a);
+
+  for (size_t i = 0; rc == QTK_OK && i < a->params.length; i++)
+    rc = qtk_engine_want_gradient(e, a, &a->params.data[i]);
   return rc;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Gradients of a pass: from the loss to the adapters. Where one mixes into the hidden
- * states, all below is its own work; else the blocks run backward to the sites. */
+ * states, all below is its own work; else the blocks run backward, down to the last place
+ * that wants a gradient. */
 #include "core/engine-inner.h"
 #include "core/error.h"
 
@@ -12,14 +13,9 @@ static const struct engine_adapter *backward_mixer(const struct qtk_engine *e)
   return NULL;
 }
 
-int qtk_engine_tapes(const struct qtk_engine *e, const struct qtk_session *s)
+int qtk_engine_tapes(const struct qtk_engine *e, const struct qtk_session *s, int64_t place)
 {
-  if (!s->training || backward_mixer(e) != NULL)
-    return 0;
-  for (int i = 0; i < e->n_adapters; i++)
-    if (e->adapters[i].n_sites > 0)
-      return 1;
-  return 0;
+  return s->training && backward_mixer(e) == NULL && place >= e->lowest;
 }
 
 int qtk_engine_checkpoint(const struct qtk_engine *e, struct qtk_session *s, int64_t layer,
@@ -38,6 +34,7 @@ int qtk_engine_checkpoint(const struct qtk_engine *e, struct qtk_session *s, int
 struct backward_pass {
   struct qtk_engine *e;
   struct qtk_session *s;
+  const int32_t *ids;        /* [tokens] */
   struct qtk_tensor dhidden; /* [tokens, embedding width] */
 };
 
@@ -64,19 +61,43 @@ static int backward_mix(struct backward_pass *p)
   return rc;
 }
 
-/* *dstream = gradient of what the last block gave. */
-static int backward_final(struct backward_pass *p, struct qtk_tensor *dstream)
+/* A matrix outside the blocks that read x: dx = dy w, and its own gradient. */
+static int backward_matmul(const struct backward_pass *p, const struct engine_weight *w,
+                           const struct qtk_tensor *x, const struct qtk_tensor *dy,
+                           struct qtk_tensor *dx)
+{
+  struct qtk_tensor dw = w->gradient;
+  int rc = dw.data != NULL ? qtk_op_linear_dw(p->e->ctx, dy, x, &dw) : QTK_OK;
+
+  return rc == QTK_OK ? qtk_op_linear_dx(p->e->ctx, dy, &w->device, NULL, dx, 0) : rc;
+}
+
+/* *dnormed = gradient of what the projection behind the blocks read, where there is one. */
+static int backward_project_out(const struct backward_pass *p, struct qtk_tensor *dnormed)
 {
   const struct qtk_engine *e = p->e;
-  struct qtk_tensor dnormed = p->dhidden, hidden, stats;
-  int64_t width = e->arch->dims.hidden;
-  int rc = QTK_OK;
+  enum engine_slot from = e->arch->final_norm ? ENGINE_OTHER : ENGINE_HIDDEN;
+  struct qtk_tensor normed;
+  int rc;
 
-  if (e->project_out.tensor >= 0) {
-    rc = backward_matrix(p, ENGINE_DOTHER, width, &dnormed);
-    if (rc == QTK_OK)
-      rc = qtk_op_linear_dx(e->ctx, &p->dhidden, &e->project_out.device, NULL, &dnormed, 0);
-  }
+  *dnormed = p->dhidden;
+  if (e->project_out.tensor < 0)
+    return QTK_OK;
+  rc = backward_matrix(p, from, e->arch->dims.hidden, &normed);
+  if (rc == QTK_OK)
+    rc = backward_matrix(p, ENGINE_DOTHER, e->arch->dims.hidden, dnormed);
+  return rc == QTK_OK ? backward_matmul(p, &e->project_out, &normed, &p->dhidden, dnormed) : rc;
+}
+
+/* *dstream = gradient of what the last block gave. */
+static int backward_final(const struct backward_pass *p, struct qtk_tensor *dstream)
+{
+  const struct qtk_engine *e = p->e;
+  struct qtk_tensor dnormed, hidden, stats;
+  struct qtk_tensor dweight = e->final_norm.dweight, dbias = e->final_norm.dbias;
+  int64_t width = e->arch->dims.hidden;
+  int rc = backward_project_out(p, &dnormed);
+
   *dstream = dnormed;
   if (rc != QTK_OK || !e->arch->final_norm)
     return rc;
@@ -87,8 +108,8 @@ static int backward_final(struct backward_pass *p, struct qtk_tensor *dstream)
     rc = backward_matrix(p, ENGINE_STATS, 2, &stats);
   if (rc == QTK_OK)
     rc = qtk_op_norm_backward(e->ctx, (enum qtk_norm)e->arch->norm, &hidden,
-                              block_given(&e->final_norm.weight), &stats, &dnormed, dstream, NULL,
-                              NULL);
+                              block_given(&e->final_norm.weight), &stats, &dnormed, dstream,
+                              block_some(&dweight), block_some(&dbias));
   return rc;
 }
 
@@ -109,36 +130,84 @@ static int backward_block(const struct backward_pass *p, int64_t layer, struct q
   return rc == QTK_OK ? qtk_block_run_back(block, p->s, BLOCK_TAPE_BRIEF, dy, dy) : rc;
 }
 
-/* No gradient goes further than the first block: nothing before it trains. */
-static int backward_blocks(struct backward_pass *p)
+/* ---- before the blocks ---- */
+
+static int backward_positions(const struct backward_pass *p, const struct qtk_tensor *dy)
+{
+  int64_t offset = p->e->arch->position_offset;
+  struct qtk_tensor dw = p->e->positions.gradient;
+  int rc;
+
+  if (dw.data == NULL)
+    return QTK_OK;
+  qtk_engine_shift(p->s, offset);
+  rc = qtk_op_embedding_backward(p->e->ctx, p->s->positions, dy, &dw);
+  qtk_engine_shift(p->s, -offset);
+  return rc;
+}
+
+/* *dnarrow = gradient of the tokens' rows, before a projection where there is one. */
+static int backward_project_in(const struct backward_pass *p, const struct qtk_tensor *dy,
+                               struct qtk_tensor *dnarrow)
+{
+  const struct qtk_engine *e = p->e;
+  struct qtk_tensor narrow;
+  int rc;
+
+  *dnarrow = *dy;
+  if (e->project_in.tensor < 0)
+    return QTK_OK;
+  rc = backward_matrix(p, ENGINE_NARROW, e->arch->embedding_width, &narrow);
+  if (rc == QTK_OK)
+    rc = backward_matrix(p, ENGINE_DNARROW, e->arch->embedding_width, dnarrow);
+  if (rc == QTK_OK)
+    rc = qtk_engine_embed(e, p->ids, &narrow);
+  return rc == QTK_OK ? backward_matmul(p, &e->project_in, &narrow, dy, dnarrow) : rc;
+}
+
+/* A tied head has added its share already. */
+static int backward_before(const struct backward_pass *p, const struct qtk_tensor *dy)
+{
+  const struct qtk_engine *e = p->e;
+  struct qtk_tensor dw = e->embedding.gradient, drows;
+  int rc = backward_positions(p, dy);
+
+  if (rc == QTK_OK)
+    rc = backward_project_in(p, dy, &drows);
+  if (rc == QTK_OK && dw.data != NULL && e->arch->embedding_scale != 1.0)
+    rc = qtk_op_scale(e->ctx, (float)e->arch->embedding_scale, &drows, &drows);
+  return rc == QTK_OK && dw.data != NULL ? qtk_op_embedding_backward(e->ctx, p->ids, &drows, &dw)
+                                         : rc;
+}
+
+/* No gradient goes further down than one is wanted. */
+static int backward_all(const struct backward_pass *p)
 {
   struct qtk_tensor dy;
   int rc = backward_final(p, &dy);
 
-  for (int64_t i = p->e->arch->layers - 1; rc == QTK_OK && i >= 0; i--) {
+  for (int64_t i = p->e->arch->layers - 1; rc == QTK_OK && i >= 0 && i >= p->e->lowest; i--) {
     rc = backward_block(p, i, &dy);
     if (rc != QTK_OK && rc != QTK_EINTERRUPTED)
       return qtk_error_at(rc, "block %lld", (long long)i);
   }
-  return rc;
+  return rc == QTK_OK && p->e->lowest == ENGINE_BEFORE ? backward_before(p, &dy) : rc;
 }
 
 int qtk_session_backward(struct qtk_session *s, const struct qtk_batch *batch,
                          const struct qtk_tensor *hidden, double scale, double *sum, double *weight)
 {
-  struct backward_pass p = {.e = s->engine, .s = s};
+  struct backward_pass p = {.e = s->engine, .s = s, .ids = batch->ids};
   int rc = QTK_OK;
 
   if (!s->training)
     return qtk_error(QTK_EINTERNAL, "a session that does not train has no gradients");
   rc = backward_matrix(&p, ENGINE_DHIDDEN, qtk_tensor_cols(hidden), &p.dhidden);
   if (rc == QTK_OK)
-    rc = qtk_engine_loss(s, batch, hidden, &p.dhidden, NULL, sum, weight);
-  if (rc == QTK_OK)
-    rc = qtk_op_scale(s->ctx, (float)scale, &p.dhidden, &p.dhidden);
+    rc = qtk_engine_loss(s, batch, hidden, &p.dhidden, scale, NULL, sum, weight);
   if (rc != QTK_OK)
     return rc;
   if (backward_mixer(p.e) != NULL)
     return backward_mix(&p);
-  return qtk_engine_tapes(p.e, s) ? backward_blocks(&p) : QTK_OK;
+  return p.e->lowest < p.e->arch->layers + ENGINE_HEAD ? backward_all(&p) : QTK_OK;
 }

@@ -36,31 +36,32 @@ static int pass_check_ids(const struct pass *p, const int32_t *ids)
   return QTK_OK;
 }
 
-static int pass_tokens(struct pass *p, const int32_t *ids)
+int qtk_engine_embed(const struct qtk_engine *e, const int32_t *ids, struct qtk_tensor *out)
 {
-  const struct qtk_arch_model *m = p->e->arch;
-  struct qtk_tensor narrow, *out = &p->hidden;
-  int rc = QTK_OK;
+  int rc = qtk_op_embedding(e->ctx, &e->embedding.device, ids, out);
 
-  if (p->e->project_in.tensor >= 0) {
-    rc = pass_matrix(p, ENGINE_OUT, m->embedding_width, &narrow);
-    out = &narrow;
-  }
-  if (rc == QTK_OK)
-    rc = qtk_op_embedding(p->e->ctx, &p->e->embedding.device, ids, out);
-  if (rc == QTK_OK && m->embedding_scale != 1.0)
-    rc = qtk_op_scale(p->e->ctx, (float)m->embedding_scale, out, out);
-  if (rc == QTK_OK && out == &narrow)
-    rc = pass_linear(p, &p->e->project_in, &narrow, &p->hidden);
+  if (rc == QTK_OK && e->arch->embedding_scale != 1.0)
+    rc = qtk_op_scale(e->ctx, (float)e->arch->embedding_scale, out, out);
   return rc;
 }
 
-/* Turns the session's positions into rows of the table for the time of a lookup. */
-static int pass_shift(const struct pass *p, int64_t by)
+static int pass_tokens(struct pass *p, const int32_t *ids)
 {
-  for (int64_t i = 0; i < p->s->tokens; i++)
-    p->s->positions[i] += (int32_t)by;
-  return QTK_OK;
+  struct qtk_tensor narrow;
+  int rc;
+
+  if (p->e->project_in.tensor < 0)
+    return qtk_engine_embed(p->e, ids, &p->hidden);
+  rc = pass_matrix(p, ENGINE_OUT, p->e->arch->embedding_width, &narrow);
+  if (rc == QTK_OK)
+    rc = qtk_engine_embed(p->e, ids, &narrow);
+  return rc == QTK_OK ? pass_linear(p, &p->e->project_in, &narrow, &p->hidden) : rc;
+}
+
+void qtk_engine_shift(struct qtk_session *s, int64_t by)
+{
+  for (int64_t i = 0; i < s->tokens; i++)
+    s->positions[i] += (int32_t)by;
 }
 
 static int pass_positions(struct pass *p)
@@ -78,9 +79,9 @@ static int pass_positions(struct pass *p)
   rc = pass_matrix(p, ENGINE_OTHER, m->dims.hidden, &learned);
   if (rc != QTK_OK)
     return rc;
-  pass_shift(p, m->position_offset);
+  qtk_engine_shift(p->s, m->position_offset);
   rc = qtk_op_embedding(p->e->ctx, &p->e->positions.device, p->s->positions, &learned);
-  pass_shift(p, -m->position_offset);
+  qtk_engine_shift(p->s, -m->position_offset);
   return rc == QTK_OK ? qtk_op_add(p->e->ctx, &p->hidden, &learned, &p->hidden) : rc;
 }
 
@@ -107,9 +108,9 @@ static int pass_run_block(struct pass *p, int64_t layer)
   struct qtk_tensor x;
   int rc = QTK_OK;
 
-  if (qtk_engine_tapes(p->e, p->s) && !p->s->checkpoint)
+  if (qtk_engine_tapes(p->e, p->s, layer) && !p->s->checkpoint)
     tape = BLOCK_TAPE;
-  else if (qtk_engine_tapes(p->e, p->s)) {
+  else if (qtk_engine_tapes(p->e, p->s, layer)) {
     rc = qtk_engine_checkpoint(p->e, p->s, layer, &x);
     if (rc == QTK_OK)
       rc = qtk_op_copy(p->e->ctx, &p->hidden, &x);
@@ -146,7 +147,7 @@ static int pass_final(struct pass *p, struct qtk_tensor *out)
 
   if (e->arch->final_norm) {
     rc = pass_matrix(p, ENGINE_OTHER, e->arch->dims.hidden, &normed);
-    if (rc == QTK_OK && qtk_engine_tapes(e, p->s))
+    if (rc == QTK_OK && qtk_engine_tapes(e, p->s, e->arch->layers + ENGINE_BEHIND))
       rc = pass_matrix(p, ENGINE_STATS, 2, &stats);
     if (rc == QTK_OK)
       rc = qtk_op_norm(e->ctx, (enum qtk_norm)e->arch->norm, &p->hidden,

@@ -12,14 +12,17 @@
 struct engine_weight {
   int tensor; /* of the model; -1: there is none */
   int held;
+  int trained; /* `device` is a parameter's value, and nothing is held */
   struct qtk_qtensor host, device;
+  struct qtk_tensor gradient; /* outside the blocks, where it is wanted */
 };
 
 /* A parameter of an adapter, or a tensor of the base that it trains. */
 struct engine_param {
   struct qtk_param param;
   struct qtk_tensor value, gradient;
-  int plugin; /* the plugin's own parameter of this number; -1: a tensor of the base */
+  int plugin; /* the plugin's own parameter of this number; -1: a tensor of the base, */
+  int tensor; /* which is this one of the model */
 };
 
 /* Sites lie next to each other, so that the engine is found from one of them. */
@@ -38,6 +41,7 @@ struct engine_adapter {
   struct engine_sites *sites;
   int n_sites;
   QTK_VEC(int) tensors; /* of the model, one a site */
+  QTK_VEC(int) trained; /* of the model */
   QTK_VEC(struct engine_param) params;
 };
 
@@ -55,12 +59,21 @@ struct qtk_engine {
   struct engine_layer *layers; /* [arch->layers] */
   struct engine_weight embedding, positions, project_in, project_out, head;
   struct block_norm final_norm;
-  struct qtk_tensor head_bias;
-  QTK_VEC(void *) vectors; /* backend memory of all norms and biases */
+  struct qtk_tensor head_bias, dhead_bias;
+  QTK_VEC(void *) vectors; /* backend memory of norms and biases */
 
   struct engine_adapter *adapters; /* lowest first */
   int n_adapters;
   int n_tuned; /* the lowest of them, whose values are the model's */
+  int64_t lowest; /* the place furthest down that wants a gradient: enum engine_place */
+};
+
+/* Places of a pass; blocks have their numbers. */
+enum engine_place {
+  ENGINE_BEFORE = -1, /* embedding, positions, what projects them */
+  /* 0 .. layers - 1; behind them, counted from the number of layers: */
+  ENGINE_BEHIND = 0, /* final norm, projection */
+  ENGINE_HEAD = 1    /* the head, or nothing at all */
 };
 
 /* Matrices of a session, the same from pass to pass. */
@@ -74,21 +87,31 @@ enum engine_slot {
   ENGINE_LOSSES,
   ENGINE_DHIDDEN,
   ENGINE_DSTREAM,
-  ENGINE_DOTHER
+  ENGINE_DOTHER,
+  ENGINE_NARROW, /* the embedding once more, where it is projected */
+  ENGINE_DNARROW
 };
 
-/* Whether gradients reach the sites of the base's blocks. */
-int qtk_engine_tapes(const struct qtk_engine *e, const struct qtk_session *s);
+/* Whether a pass keeps what the gradient needs at a place inside or behind the blocks. */
+int qtk_engine_tapes(const struct qtk_engine *e, const struct qtk_session *s, int64_t place);
 /* What entered block `layer`, [tokens, hidden], under checkpointing. */
 int qtk_engine_checkpoint(const struct qtk_engine *e, struct qtk_session *s, int64_t layer,
                           struct qtk_tensor *x);
 
+/* ---- engine-forward ---- */
+
+/* *out [tokens, embedding width] = the tokens' rows of the embedding, scaled. */
+int qtk_engine_embed(const struct qtk_engine *e, const int32_t *ids, struct qtk_tensor *out);
+/* Turns the session's positions into rows of the table of learned ones, and back. */
+void qtk_engine_shift(struct qtk_session *s, int64_t by);
+
 /* ---- engine-loss ---- */
 
-/* As qtk_session_loss, and its gradient by the hidden states unless dhidden is NULL. */
+/* As qtk_session_loss. Unless dhidden is NULL, it is set to `scale` times the gradient of
+ * the sum by the hidden states, and that by the head is added to its own. */
 int qtk_engine_loss(struct qtk_session *s, const struct qtk_batch *batch,
                     const struct qtk_tensor *hidden, const struct qtk_tensor *dhidden,
-                    float *tokens, double *sum, double *weight);
+                    double scale, float *tokens, double *sum, double *weight);
 
 /* ---- engine-weights ---- */
 
@@ -100,7 +123,30 @@ void qtk_engine_free_weights(struct qtk_engine *e);
  * already, or cannot be. */
 int qtk_engine_stream(struct qtk_engine *e);
 
+/* What a tensor of the base that is trained is computed with from now on, and where its
+ * gradient is added up. */
+int qtk_engine_put(struct qtk_engine *e, int tensor, const struct qtk_tensor *value,
+                   const struct qtk_tensor *gradient);
+
+/* ---- engine-train ---- */
+
+/* No other adapter may be at a tensor that one trains. */
+int qtk_engine_check_claims(const struct qtk_engine *e);
+int qtk_engine_trains(const struct qtk_engine *e, int tensor);
+/* Finds the lowest place that wants a gradient. */
+void qtk_engine_find_lowest(struct qtk_engine *e);
+/* The parameter that a tensor becomes; its values as the base has them. */
+int qtk_engine_describe_training(const struct qtk_engine *e, const struct engine_adapter *a,
+                                 int tensor, struct qtk_param *param);
+int qtk_engine_start_training(struct qtk_engine *e, const struct engine_param *p);
+
 /* ---- engine-adapters ---- */
+
+/* A tensor as an adapter is asked about it. */
+struct qtk_tensor_role qtk_engine_role(const struct qtk_engine *e, int tensor);
+/* Gives a parameter a gradient, zeroed, unless it has one. */
+int qtk_engine_want_gradient(struct qtk_engine *e, struct engine_adapter *a,
+                             struct engine_param *p);
 
 /* Asks each adapter what it claims, those of the model first. */
 int qtk_engine_claim(struct qtk_engine *e, const struct qtk_attached *attached, int n);

@@ -10,6 +10,19 @@ static const struct engine_weight *loss_head(const struct qtk_engine *e)
   return e->head.tensor >= 0 ? &e->head : &e->embedding;
 }
 
+/* From logits' gradients dlogits [n, vocabulary] to that of the head that gave them, over
+ * rows [n, embedding width]. */
+static int loss_head_back(const struct qtk_engine *e, const struct qtk_tensor *dlogits,
+                          const struct qtk_tensor *rows)
+{
+  struct qtk_tensor dw = loss_head(e)->gradient, dbias = e->dhead_bias;
+  int rc = QTK_OK;
+
+  if (dw.data != NULL)
+    rc = qtk_op_linear_dw(e->ctx, dlogits, rows, &dw);
+  return rc == QTK_OK && dbias.data != NULL ? qtk_op_sum_rows(e->ctx, dlogits, &dbias) : rc;
+}
+
 int qtk_engine_logits(struct qtk_engine *e, const struct qtk_tensor *hidden, int64_t row,
                       struct qtk_tensor *logits)
 {
@@ -30,6 +43,7 @@ struct loss {
   float host[QTK_LOGIT_CHUNK];
   float *tokens;                    /* [batch->tokens], or NULL */
   const struct qtk_tensor *dhidden; /* its gradient is wanted, or NULL */
+  double scale;                     /* of the gradient */
   double sum, weight;
 };
 
@@ -48,9 +62,12 @@ static int loss_plain(struct loss *l, struct qtk_tensor *logits, int64_t t0, int
 {
   struct qtk_context *ctx = l->s->ctx;
   struct qtk_tensor values = qtk_vector(QTK_F32, l->values.data, n);
-  int back = l->dhidden != NULL;
-  int rc = qtk_op_cross_entropy(ctx, logits, l->batch->targets + t0, &values,
-                                back ? l->batch->weights + t0 : NULL, back ? logits : NULL);
+  int rc, back = l->dhidden != NULL;
+
+  for (int64_t i = 0; back && i < n; i++)
+    l->host[i] = (float)(l->scale * (double)l->batch->weights[t0 + i]);
+  rc = qtk_op_cross_entropy(ctx, logits, l->batch->targets + t0, &values, back ? l->host : NULL,
+                            back ? logits : NULL);
 
   if (rc == QTK_OK)
     rc = qtk_device_download(ctx, l->host, values.data, (size_t)n * sizeof(float));
@@ -80,7 +97,9 @@ static int loss_adapter(struct loss *l, struct qtk_tensor *logits, int64_t t0, i
                       l->dhidden != NULL ? logits : NULL, &sum, &weight);
   l->sum += sum;
   l->weight += weight;
-  return rc == QTK_OK ? rc : qtk_error_at(rc, "adapter %s", a->name);
+  if (rc != QTK_OK)
+    return qtk_error_at(rc, "adapter %s", a->name);
+  return l->dhidden != NULL ? qtk_op_scale(l->s->ctx, (float)l->scale, logits, logits) : rc;
 }
 
 /* A whole chunk is skipped if nothing of it is scored. */
@@ -102,9 +121,22 @@ static int loss_skip(const struct loss *l, int64_t t0, int64_t n)
   return qtk_device_zero(l->s->ctx, rows.data, (size_t)(n * rows.stride) * sizeof(float));
 }
 
+/* dlogits [n, vocabulary] of tokens from t0 on to the hidden states and the head. */
+static int loss_chunk_back(const struct loss *l, const struct qtk_tensor *hidden, int64_t t0,
+                           const struct qtk_tensor *dlogits)
+{
+  const struct qtk_engine *e = l->s->engine;
+  int64_t n = qtk_tensor_rows(dlogits);
+  struct qtk_tensor rows = qtk_rows_of(hidden, t0, n), drows = qtk_rows_of(l->dhidden, t0, n);
+  int rc = loss_head_back(e, dlogits, &rows);
+
+  return rc == QTK_OK ? qtk_op_linear_dx(e->ctx, dlogits, &loss_head(e)->device, NULL, &drows, 0)
+                      : rc;
+}
+
 static int loss_chunk(struct loss *l, const struct qtk_tensor *hidden, int64_t t0, int64_t n)
 {
-  struct qtk_tensor logits = qtk_rows_of(&l->logits, 0, n), rows;
+  struct qtk_tensor logits = qtk_rows_of(&l->logits, 0, n);
   int rc;
 
   if (!loss_scored(l, t0, n))
@@ -112,10 +144,7 @@ static int loss_chunk(struct loss *l, const struct qtk_tensor *hidden, int64_t t
   rc = qtk_engine_logits(l->s->engine, hidden, t0, &logits);
   if (rc == QTK_OK)
     rc = l->objective != NULL ? loss_adapter(l, &logits, t0, n) : loss_plain(l, &logits, t0, n);
-  if (rc != QTK_OK || l->dhidden == NULL)
-    return rc;
-  rows = qtk_rows_of(l->dhidden, t0, n);
-  return qtk_op_linear_dx(l->s->ctx, &logits, &loss_head(l->s->engine)->device, NULL, &rows, 0);
+  return rc == QTK_OK && l->dhidden != NULL ? loss_chunk_back(l, hidden, t0, &logits) : rc;
 }
 
 static int loss_check(const struct qtk_session *s, const struct qtk_batch *batch,
@@ -163,13 +192,14 @@ static int loss_teacher(struct loss *l)
 
 int qtk_engine_loss(struct qtk_session *s, const struct qtk_batch *batch,
                     const struct qtk_tensor *hidden, const struct qtk_tensor *dhidden,
-                    float *tokens, double *sum, double *weight)
+                    double scale, float *tokens, double *sum, double *weight)
 {
   struct loss l = {.s = s,
                    .batch = batch,
                    .objective = loss_objective(s->engine),
                    .tokens = tokens,
-                   .dhidden = dhidden};
+                   .dhidden = dhidden,
+                   .scale = scale};
   int rc = loss_check(s, batch, hidden);
 
   if (rc == QTK_OK)
@@ -191,5 +221,5 @@ int qtk_engine_loss(struct qtk_session *s, const struct qtk_batch *batch,
 int qtk_session_loss(struct qtk_session *s, const struct qtk_batch *batch,
                      const struct qtk_tensor *hidden, float *loss, double *sum, double *weight)
 {
-  return qtk_engine_loss(s, batch, hidden, NULL, loss, sum, weight);
+  return qtk_engine_loss(s, batch, hidden, NULL, 0.0, loss, sum, weight);
 }

@@ -14,7 +14,7 @@ static int weights_hold(struct qtk_engine *e, struct engine_weight *w)
 {
   int rc;
 
-  if (w->tensor < 0 || w->held)
+  if (w->tensor < 0 || w->held || w->trained)
     return QTK_OK;
   rc = qtk_model_hold(e->ctx, e->model, w->tensor, &w->host);
   if (rc != QTK_OK)
@@ -107,12 +107,34 @@ int qtk_engine_find_weights(struct qtk_engine *e)
       e->layers[i].weights[role].tensor = -1;
   for (int i = 0; rc == QTK_OK && i < qtk_arch_tensors(arch); i++) {
     const struct qtk_arch_tensor *t = qtk_arch_tensor(arch, i);
-    if (t->ndim == 1)
+    int trained = qtk_engine_trains(e, i);
+    if (t->ndim == 1 && !trained)
       rc = weights_vector(e, i, weights_place(e, t));
-    else
+    else if (t->ndim == 2) {
       weights_matrix(e, t)->tensor = i;
+      weights_matrix(e, t)->trained = trained;
+    }
   }
   return rc;
+}
+
+int qtk_engine_put(struct qtk_engine *e, int tensor, const struct qtk_tensor *value,
+                   const struct qtk_tensor *gradient)
+{
+  const struct qtk_arch_tensor *t = qtk_arch_tensor(qtk_model_arch(e->model), tensor);
+
+  if (t->layer >= 0)
+    return qtk_block_place(&e->layers[t->layer].block, t->role, t->bias, value, gradient);
+  if (t->ndim == 2) {
+    weights_matrix(e, t)->gradient = *gradient;
+    return qtk_block_floats(t->rows, t->cols, value, &weights_matrix(e, t)->device);
+  }
+  *weights_place(e, t) = *value;
+  if (t->role == QTK_ROLE_HEAD)
+    e->dhead_bias = *gradient;
+  else
+    *(t->bias ? &e->final_norm.dbias : &e->final_norm.dweight) = *gradient;
+  return QTK_OK;
 }
 
 /* ---- holding ---------------------------------------------------------------------------------- */
@@ -176,11 +198,12 @@ static int weights_must_stream(const struct qtk_engine *e)
   return bytes > room - room / 4;
 }
 
-/* A site shows its base's integers for as long as it lives. */
+/* A site shows its base's integers for as long as it lives, and gradients on their way to
+ * a tensor that is trained go through the others. */
 static int weights_may_stream(const struct qtk_engine *e)
 {
   for (int i = 0; i < e->n_adapters; i++)
-    if (e->adapters[i].n_sites > 0)
+    if (e->adapters[i].n_sites > 0 || e->adapters[i].trained.length > 0)
       return 0;
   return 1;
 }

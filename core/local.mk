@@ -87,6 +87,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/engine-forward.c \
 	%D%/engine-inner.h \
 	%D%/engine-loss.c \
+	%D%/engine-train.c \
 	%D%/engine-tuned.c \
 	%D%/engine-weights.c \
 	%D%/error.c %D%/error.h \

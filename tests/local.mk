@@ -60,6 +60,7 @@ BLACK_TESTS = \
 	%D%/conform/safetensors-write \
 	%D%/numeric/adapters \
 	%D%/numeric/adapters-stream \
+	%D%/numeric/base-gradient \
 	%D%/numeric/block-gradient \
 	%D%/numeric/calibrate \
 	%D%/numeric/choices \
@@ -191,6 +192,7 @@ OPS_TEST = %D%/numeric/ops.c %D%/numeric/ops.h
 MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_adapters_LDADD = $(MODEL_LIBS)
 %C%_numeric_adapters_stream_LDADD = $(MODEL_LIBS)
+%C%_numeric_base_gradient_LDADD = $(MODEL_LIBS)
 %C%_numeric_block_gradient_LDADD = $(MODEL_LIBS)
 %C%_numeric_choices_LDADD = $(MODEL_LIBS)
 %C%_numeric_engine_LDADD = $(MODEL_LIBS)
@@ -227,7 +229,8 @@ EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D
 	%D%/tap.h %D%/numeric/model.h %D%/numeric/toy.h %D%/numeric/record.h %D%/conform/format.h %D%/conform/gguf-make.h \
 	%D%/numeric/optq-slow.h \
 	%D%/unit/bundle-make.h \
-	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/dataset %D%/data/families %D%/data/gptq %D%/data/nano \
+	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/dataset %D%/data/families %D%/data/gptq \
+	%D%/data/gradients %D%/data/nano \
 	%D%/data/tokenizer
 
 # It installs, and libtool links plugins again where they lie while it does: this test

@@ -15,15 +15,6 @@ static float noise(uint64_t i)
   return (float)(i >> 40) / (float)(1 << 23) - 1.0f;
 }
 
-/* Memory of replaced tensors, until the end of the test. */
-static void *keep_memory[512];
-static int keep_n;
-
-static void *keep(size_t bytes)
-{
-  return keep_memory[keep_n++] = calloc(1, bytes);
-}
-
 /* Replaces tensor i by floats that `fill` makes of its own. */
 static void replace_rows(struct qtk_model *model, int i,
                          void (*fill)(const struct qtk_model_tensor *t, int i, float *w))
@@ -31,7 +22,7 @@ static void replace_rows(struct qtk_model *model, int i,
   const struct qtk_model_tensor *t = qtk_model_tensor(model, i);
   struct qtk_qtensor view = {
       .layout = {.encoding = QTK_DENSE, .dtype = QTK_F32, .rows = t->rows, .cols = t->cols}};
-  float *w = keep((size_t)(t->rows * t->cols) * sizeof *w);
+  float *w = toy_keep((size_t)(t->rows * t->cols) * sizeof *w);
 
   test_must(qtk_model_read(model, i, 0, t->rows, w, t->cols), t->name);
   fill(t, i, w);
@@ -212,51 +203,6 @@ static void add_change(struct qtk_model *model)
 
 /* ---- rescale: s (1 + d) over an affine base ---------------------------------------------------- */
 
-/* The linear in groups of 16, 4 bits, minima as floats. */
-static void quantize(struct qtk_model *model, int i, struct qtk_qtensor *q)
-{
-  const struct qtk_model_tensor *t = qtk_model_tensor(model, i);
-  struct qtk_qlayout layout = {.encoding = QTK_AFFINE,
-                               .rows = t->rows,
-                               .cols = t->cols,
-                               .bits = 4,
-                               .group = 16,
-                               .zero = QTK_ZERO_MIN,
-                               .scale_dtype = QTK_F32};
-  float *w = malloc((size_t)t->cols * sizeof *w);
-  uint8_t *codes = malloc((size_t)t->cols);
-
-  test_must(qtk_qlayout_init(&layout), "layout");
-  *q = qtk_qtensor_over(&layout, keep(qtk_qtensor_block_bytes(&layout)));
-  for (int64_t r = 0; r < t->rows; r++) {
-    test_must(qtk_model_read(model, i, r, 1, w, t->cols), t->name);
-    for (int64_t g = 0; g < layout.groups; g++) {
-      float low = INFINITY, high = -INFINITY;
-      for (int64_t j = g * 16; j < g * 16 + 16; j++) {
-        low = fminf(low, w[j]);
-        high = fmaxf(high, w[j]);
-      }
-      qtk_set_scale(q, r, g, (high - low) / 15.0f);
-      qtk_set_min(q, r, g, low);
-      for (int64_t j = g * 16; j < g * 16 + 16; j++)
-        codes[j] = (uint8_t)lrintf((w[j] - low) / ((high - low) / 15.0f));
-    }
-    qtk_pack_row(q, r, codes);
-  }
-  free(codes);
-  free(w);
-}
-
-static void quantize_change(struct qtk_model *model)
-{
-  for (int i = 0; i < qtk_model_count(model); i++)
-    if (qtk_model_tensor(model, i)->linear) {
-      struct qtk_qtensor q;
-      quantize(model, i, &q);
-      test_must(qtk_model_replace(model, i, &q, NULL, NULL), "replace");
-    }
-}
-
 static int rescale_params(void *h, int i, struct qtk_param *p)
 {
   const struct toy *t = h;
@@ -344,7 +290,7 @@ static void rescale_by_hand(const struct qtk_model_tensor *t, int i, float *w)
 
 static void rescale_change(struct qtk_model *model)
 {
-  quantize_change(model);
+  toy_quantize(model);
   replace_linears(model, rescale_by_hand);
 }
 
@@ -417,7 +363,7 @@ static void sites_identity(void)
 {
   const struct qtk_attached three[] = {
       {.name = "one", .ops = &identity}, {.name = "two", .ops = &identity}, {.name = "three", .ops = &identity}};
-  float *found = logits_of(three, 3, quantize_change), *want = logits_of(NULL, 0, quantize_change);
+  float *found = logits_of(three, 3, toy_quantize), *want = logits_of(NULL, 0, toy_quantize);
 
   tap_ok(memcmp(found, want, logits_count() * sizeof *found) == 0,
          "three that change nothing: the same bits");
@@ -434,7 +380,7 @@ static void sites_two_rescalers(void)
   int64_t length = 4;
 
   test_must(qtk_model_open(ctx, folder, &m.model), folder);
-  quantize_change(m.model);
+  toy_quantize(m.model);
   test_must(qtk_engine_open(ctx, m.model, two, 2, &m.engine), "engine");
   test_must(qtk_session_new(m.engine, 1, 0, &s), "session");
   int rc = qtk_session_forward(s, ids, &length, &hidden);
@@ -451,10 +397,10 @@ static void sites_all(void)
   const struct qtk_attached both[] = {scaler, adder}, passed[] = {{.name = "id", .ops = &identity}, scaler};
 
   sites_compare("add", &adder, 1, NULL, add_change);
-  sites_compare("rescale", &scaler, 1, quantize_change, rescale_change);
+  sites_compare("rescale", &scaler, 1, toy_quantize, rescale_change);
   sites_compare("replace", &replacer, 1, NULL, replace_change);
-  sites_compare("add on rescale", both, 2, quantize_change, both_change);
-  sites_compare("scales that pass through another", passed, 2, quantize_change, rescale_change);
+  sites_compare("add on rescale", both, 2, toy_quantize, both_change);
+  sites_compare("scales that pass through another", passed, 2, toy_quantize, rescale_change);
   sites_identity();
   sites_two_rescalers();
 }
@@ -524,7 +470,7 @@ static void service_round(struct qtk_model *model, int i, float *w, struct qtk_q
             "options");
   test_must(plugin->ops.quantizer.describe(options->values, &linear, &layout), "describe");
   test_must(qtk_qlayout_init(&layout), "layout");
-  *out = qtk_qtensor_over(&layout, keep(qtk_qtensor_block_bytes(&layout)));
+  *out = qtk_qtensor_over(&layout, toy_keep(qtk_qtensor_block_bytes(&layout)));
   test_must(plugin->ops.quantizer.quantize(ctx, options->values, &linear, w, NULL, out, &result),
             "quantize");
   test_must(qtk_model_replace(model, i, out, "rtn", text), "replace");
@@ -589,7 +535,7 @@ static void slope_open(struct slope *g, const char *path, const struct qtk_attac
 
   g->m = (struct test_model){.ctx = ctx};
   test_must(qtk_model_open(ctx, path, &g->m.model), path);
-  quantize_change(g->m.model);
+  toy_quantize(g->m.model);
   test_must(qtk_engine_open(ctx, g->m.model, adapters, n, &g->m.engine), "engine");
   test_must(qtk_engine_train(g->m.engine), "gradients");
   test_must(qtk_session_new(g->m.engine, 1, 0, &g->s), "session");
@@ -772,8 +718,6 @@ int main(void)
     slope_model(families[i]);
   for (size_t i = 0; i < sizeof families / sizeof *families; i++)
     checkpoint_model(families[i]);
-  for (int i = 0; i < keep_n; i++)
-    free(keep_memory[i]);
   toy_end();
   return tap_end();
 }

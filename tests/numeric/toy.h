@@ -26,6 +26,60 @@ static inline double distance(const float *a, const float *b, size_t n)
   return worst / largest;
 }
 
+/* Memory of replaced tensors, until toy_end. */
+static void *toy_memory[512] __attribute__((unused));
+static int toy_memories;
+
+static inline void *toy_keep(size_t bytes)
+{
+  return toy_memory[toy_memories++] = calloc(1, bytes);
+}
+
+/* The linear in groups of 16, 4 bits, minima as floats. */
+static inline void toy_quantize_linear(struct qtk_model *model, int i, struct qtk_qtensor *q)
+{
+  const struct qtk_model_tensor *t = qtk_model_tensor(model, i);
+  struct qtk_qlayout layout = {.encoding = QTK_AFFINE,
+                               .rows = t->rows,
+                               .cols = t->cols,
+                               .bits = 4,
+                               .group = 16,
+                               .zero = QTK_ZERO_MIN,
+                               .scale_dtype = QTK_F32};
+  float *w = malloc((size_t)t->cols * sizeof *w);
+  uint8_t *codes = malloc((size_t)t->cols);
+
+  test_must(qtk_qlayout_init(&layout), "layout");
+  *q = qtk_qtensor_over(&layout, toy_keep(qtk_qtensor_block_bytes(&layout)));
+  for (int64_t r = 0; r < t->rows; r++) {
+    test_must(qtk_model_read(model, i, r, 1, w, t->cols), t->name);
+    for (int64_t g = 0; g < layout.groups; g++) {
+      float low = INFINITY, high = -INFINITY;
+      for (int64_t j = g * 16; j < g * 16 + 16; j++) {
+        low = fminf(low, w[j]);
+        high = fmaxf(high, w[j]);
+      }
+      qtk_set_scale(q, r, g, (high - low) / 15.0f);
+      qtk_set_min(q, r, g, low);
+      for (int64_t j = g * 16; j < g * 16 + 16; j++)
+        codes[j] = (uint8_t)lrintf((w[j] - low) / ((high - low) / 15.0f));
+    }
+    qtk_pack_row(q, r, codes);
+  }
+  free(codes);
+  free(w);
+}
+
+static inline void toy_quantize(struct qtk_model *model)
+{
+  for (int i = 0; i < qtk_model_count(model); i++)
+    if (qtk_model_tensor(model, i)->linear) {
+      struct qtk_qtensor q;
+      toy_quantize_linear(model, i, &q);
+      test_must(qtk_model_replace(model, i, &q, NULL, NULL), "replace");
+    }
+}
+
 /* ---- models ----------------------------------------------------------------------------- */
 
 static inline float *logits_of(const struct qtk_attached *adapters, int n,
@@ -72,6 +126,8 @@ static inline void toy_begin(void)
 
 static inline void toy_end(void)
 {
+  for (int i = 0; i < toy_memories; i++)
+    free(toy_memory[i]);
   free(ids);
   free(folder);
   test_context_close(ctx);

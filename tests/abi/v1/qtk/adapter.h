@@ -13,6 +13,8 @@
  *              runs without a tape and gets no gradient;
  *   objective  the loss.
  *
+ * An adapter that only claims tensors to train needs none of them.
+ *
  * The life of an instance: claim each tensor, attach, params, bind, start (or
  * values from a checkpoint), changed; then forward and backward calls, many times; fold
  * where a job merges; detach. Slots that are NULL are not taken part in.
@@ -50,7 +52,8 @@ struct qtk_model_info {
 /* A tensor of the model, for `claim`. */
 struct qtk_tensor_role {
   const char *name;  /* canonical: "model.layers.3.mlp.up_proj.weight" */
-  const char *role;  /* "q", "up", "norm1", "embedding", "head", ...: see qtk-arch(5) */
+  const char *role;  /* "q", "up", "norm1", "embedding", "head", ...: see qtk-arch(5);
+                      * "q.bias" is the bias of "q" */
   int layer;         /* block, or -1 */
   int linear;        /* 1: a linear inside a block, that may be a site */
   int64_t rows, cols; /* a vector has cols = 1 */
@@ -59,7 +62,11 @@ struct qtk_tensor_role {
 enum qtk_claim {
   QTK_CLAIM_NONE = 0,
   QTK_CLAIM_SITE = 1, /* my forward and backward at this linear */
-  QTK_CLAIM_TRAIN = 2 /* the engine trains this base tensor itself, in float32 */
+  /* The engine trains this base tensor itself: it becomes a parameter of the adapter, behind
+   * those of `params`, with the tensor's name and shape, float32, from the values that the
+   * base has; nothing else of the tensor is held. The engine computes with it and adds up
+   * its gradient. No other adapter may be at such a tensor, or mix into the hidden states. */
+  QTK_CLAIM_TRAIN = 2
 };
 
 /* A claimed linear, base w [rows, cols]. Lives as long as the instance. */
@@ -274,6 +281,12 @@ struct qtk_adapter_ops {
    * and not in every forward. `final`: they have been rounded to their types on disk and will
    * stay; the adapter then computes what `fold` would give. */
   int (*changed)(struct qtk_context *ctx, void *h, int final);
+
+  /* ---- tensors that the engine trains ---- */
+  /* Optional. May set learning_rate (1 before), decay (1 for matrices, 0 for vectors) and
+   * disk_dtype (f32) of the parameter that a tensor claimed to train becomes. */
+  void (*train)(const void *options, const struct qtk_tensor_role *tensor,
+                struct qtk_param *param);
 };
 
 #ifdef __cplusplus
