@@ -227,7 +227,7 @@ EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D
 	%D%/abi/layout.sh %D%/abi/v1 %D%/conform/bad-backend.c %D%/conform/bad-quantizer.c %D%/conform/toy-objective.c \
 	%D%/conform/toy-gram.c %D%/conform/toy-opaque.c %D%/conform/toy-plain.c %D%/conform/toy-scales.c %D%/conform/toy-stream.c \
 	%D%/tap.h %D%/numeric/model.h %D%/numeric/toy.h %D%/numeric/record.h %D%/conform/format.h %D%/conform/gguf-make.h \
-	%D%/numeric/optq-slow.h \
+	%D%/numeric/optq-slow.h %D%/numeric/rounded.h \
 	%D%/unit/bundle-make.h \
 	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/dataset %D%/data/families %D%/data/gptq \
 	%D%/data/gradients %D%/data/nano \

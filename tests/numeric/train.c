@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The optimizer against PyTorch's, schedules, and training of scales on a small model:
- * it learns, goes on where it stopped, and gives the same bits in every way of running. */
-#include "core/option.h"
-#include "core/registry.h"
-#include "core/toml.h"
+ * The optimizer against PyTorch's, schedules, and training of adapters on a small model:
+ * each learns, goes on where it stopped, and gives the same bits in every way of running. */
 #include "core/train.h"
+#include "rounded.h"
 #include "toy.h"
 
 /* ---- five numbers --------------------------------------------------------------------- */
@@ -114,7 +112,7 @@ static void schedule_all(void)
   tap_ok(fabs(qtk_schedule_factor(&s, 10) - 0.125) < 1e-15, "linear: the last step is not 0");
 }
 
-/* ---- training of scales ------------------------------------------------------------------- */
+/* ---- training of adapters ------------------------------------------------------------------- */
 
 #define LENGTH 32
 #define SEQUENCES 9
@@ -134,73 +132,43 @@ static struct qtk_examples train_examples(void)
 }
 
 static const struct qtk_train_rule train_rule = {
-    .optimizer = {3e-2, 0.9, 0.999, 1e-8, 0.0, 1.0},
+    .optimizer = {0, 0.9, 0.999, 1e-8, 0.0, 1.0},
     .schedule = {QTK_SCHEDULE_COSINE, 12, 2},
     .batch = 3};
 
-/* A small model, its linears on 3 bits, with the scales' adapter. */
+/* A plugin that trains, its options, and a learning rate at which it learns in an epoch. */
+struct method {
+  const char *name, *options;
+  double rate;
+};
+
+static const struct method methods[] = {{"peqa", "relative = true", 3e-2},
+                                        {"lora", "rank = 4\ndropout = 0.1", 1e-2}};
+
+/* A small model, its linears on 3 bits, with the plugin's adapter. */
 struct learner {
+  const struct method *method;
   struct test_model m;
-  void *blocks[64];
-  int n_blocks;
+  struct rounded rounded;
   const struct qtk_loaded *plugin;
   struct qtk_options *options;
   struct qtk_train *train;
   struct qtk_examples examples;
 };
 
-static const char round_text[] = "bits = 3\ngroup = 32\n";
-
-static struct qtk_options *learner_options(const struct qtk_loaded *plugin, const char *text)
+static void learner_open(struct learner *l, const struct method *method, int checkpoint)
 {
-  struct qtk_options *options;
-  struct qtk_toml *toml;
-
-  test_must(qtk_toml_parse(text, strlen(text), "text", &toml), "options");
-  test_must(qtk_options_parse(plugin->plugin.options, plugin->plugin.options_size, toml, NULL,
-                              &options),
-            "options");
-  qtk_toml_free(toml);
-  return options;
-}
-
-static void learner_round(struct learner *l, const struct qtk_loaded *rtn, int i)
-{
-  const struct qtk_model_tensor *t = qtk_model_tensor(l->m.model, i);
-  struct qtk_linear linear = {t->name, t->role, t->layer, t->rows, t->cols, 0};
-  struct qtk_qlayout layout = {.rows = t->rows, .cols = t->cols};
-  struct qtk_quantize_result result = {0};
-  struct qtk_options *options = learner_options(rtn, round_text);
-  float *w = malloc((size_t)(t->rows * t->cols) * sizeof *w);
-
-  test_must(rtn->ops.quantizer.describe(options->values, &linear, &layout), "describe");
-  test_must(qtk_qlayout_init(&layout), "layout");
-  void *block = l->blocks[l->n_blocks++] = calloc(1, qtk_qtensor_block_bytes(&layout));
-  struct qtk_qtensor out = qtk_qtensor_over(&layout, block);
-  test_must(qtk_model_read(l->m.model, i, 0, t->rows, w, t->cols), "rows");
-  test_must(rtn->ops.quantizer.quantize(ctx, options->values, &linear, w, NULL, &out, &result),
-            "quantize");
-  test_must(qtk_model_replace(l->m.model, i, &out, "rtn", round_text), "replace");
-  qtk_options_free(options);
-  free(w);
-}
-
-static void learner_open(struct learner *l, int checkpoint)
-{
-  const struct qtk_loaded *rtn;
   struct qtk_train_rule rule = train_rule;
 
-  *l = (struct learner){.m = {.ctx = ctx}, .examples = train_examples()};
+  *l = (struct learner){.method = method, .m = {.ctx = ctx}, .examples = train_examples()};
   test_must(qtk_model_open(ctx, folder, &l->m.model), folder);
-  test_must(qtk_registry_get(QTK_QUANTIZER, "rtn", &rtn), "rtn");
-  for (int i = 0; i < qtk_model_count(l->m.model); i++)
-    if (qtk_model_tensor(l->m.model, i)->linear)
-      learner_round(l, rtn, i);
-  test_must(qtk_registry_get(QTK_ADAPTER, "peqa", &l->plugin), "peqa");
-  l->options = learner_options(l->plugin, "");
+  rounded_linears(&l->rounded, ctx, l->m.model, "rtn", "bits = 3\ngroup = 32\n");
+  test_must(qtk_registry_get(QTK_ADAPTER, method->name, &l->plugin), method->name);
+  l->options = test_options(l->plugin, method->options);
   const struct qtk_attached adapter = {
-      .name = "peqa", .ops = &l->plugin->ops.adapter, .options = l->options->values};
+      .name = method->name, .ops = &l->plugin->ops.adapter, .options = l->options->values};
   test_must(qtk_engine_open(ctx, l->m.model, &adapter, 1, &l->m.engine), "engine");
+  rule.optimizer.learning_rate = method->rate;
   rule.checkpoint = checkpoint;
   test_must(qtk_train_new(ctx, l->m.engine, 0, &rule, &l->examples, &l->train), "training");
 }
@@ -210,8 +178,7 @@ static void learner_close(struct learner *l)
   qtk_train_free(l->train);
   test_close(&l->m);
   qtk_options_free(l->options);
-  for (int i = 0; i < l->n_blocks; i++)
-    free(l->blocks[i]);
+  rounded_free(&l->rounded);
 }
 
 /* Values and moments of everything, one behind the other. */
@@ -262,27 +229,27 @@ static void learner_run(struct learner *l, int steps, double *first, double *las
   }
 }
 
-static float *learner_whole(int checkpoint, size_t *n, double *first, double *last)
+static float *learner_whole(const struct method *method, int checkpoint, size_t *n, double *first, double *last)
 {
   struct learner l;
 
-  learner_open(&l, checkpoint);
+  learner_open(&l, method, checkpoint);
   learner_run(&l, 12, first, last);
   float *all = learner_parts(&l, n);
   learner_close(&l);
   return all;
 }
 
-static float *learner_broken(size_t *n)
+static float *learner_broken(const struct method *method, size_t *n)
 {
   struct learner l;
   double first, last;
 
-  learner_open(&l, 0);
+  learner_open(&l, method, 0);
   learner_run(&l, 5, &first, &last);
   float *half = learner_parts(&l, n);
   learner_close(&l);
-  learner_open(&l, 0);
+  learner_open(&l, method, 0);
   learner_restore(&l, half, 5);
   learner_run(&l, 7, &first, &last);
   free(half);
@@ -291,38 +258,39 @@ static float *learner_broken(size_t *n)
   return half;
 }
 
-static float *learner_threads(int threads, size_t *n)
+static float *learner_threads(const struct method *method, int threads, size_t *n)
 {
   struct qtk_context *kept = ctx;
   double first, last;
 
   ctx = test_context(threads, 0);
-  float *all = learner_whole(0, n, &first, &last);
+  float *all = learner_whole(method, 0, n, &first, &last);
   test_context_close(ctx);
   ctx = kept;
   return all;
 }
 
-static void train_all(void)
+static void train_all(const struct method *method)
 {
   double first, last, other;
   size_t n, m;
-  float *whole = learner_whole(0, &n, &first, &last);
-  float *brief = learner_whole(1, &m, &other, &other);
+  float *whole = learner_whole(method, 0, &n, &first, &last);
+  float *brief = learner_whole(method, 1, &m, &other, &other);
 
-  tap_ok(last < 0.97 * first, "scales learn: the loss falls from %.4f to %.4f", first, last);
+  tap_ok(last < 0.97 * first, "%s learns: the loss falls from %.4f to %.4f", method->name,
+         first, last);
   tap_ok(n == m && memcmp(whole, brief, n * sizeof *whole) == 0,
-         "with checkpointing: the same bits");
+         "%s with checkpointing: the same bits", method->name);
   free(brief);
   for (int threads = 1; threads <= 3; threads += 2) {
-    brief = learner_threads(threads, &m);
-    tap_ok(n == m && memcmp(whole, brief, n * sizeof *whole) == 0, "%d threads: the same bits",
-           threads);
+    brief = learner_threads(method, threads, &m);
+    tap_ok(n == m && memcmp(whole, brief, n * sizeof *whole) == 0, "%s, %d threads: the same bits",
+           method->name, threads);
     free(brief);
   }
-  brief = learner_broken(&m);
+  brief = learner_broken(method, &m);
   tap_ok(n == m && memcmp(whole, brief, n * sizeof *whole) == 0,
-         "stopped after 5 steps and gone on: the same bits");
+         "%s stopped after 5 steps and gone on: the same bits", method->name);
   free(brief);
   free(whole);
 }
@@ -335,7 +303,7 @@ static float *tuned_logits(struct test_model *m)
 }
 
 /* Values go from an engine into an adapter on the model, and into any engine after it. */
-static void tuned_all(void)
+static void tuned_all(const struct method *method)
 {
   struct learner l;
   struct test_model other = {.ctx = ctx};
@@ -343,11 +311,11 @@ static void tuned_all(void)
   double first, last;
   size_t n = logits_count() * sizeof(float);
 
-  learner_open(&l, 0);
+  learner_open(&l, method, 0);
   l.m.vocabulary = qtk_model_info(l.m.model)->vocabulary;
   float *base = tuned_logits(&l.m);
   learner_run(&l, 3, &first, &last);
-  test_must(qtk_tuned_new(ctx, "task", l.plugin, "relative = true", NULL, &tuned), "adapter");
+  test_must(qtk_tuned_new(ctx, "task", l.plugin, method->options, NULL, &tuned), "adapter");
   test_must(qtk_engine_save(l.m.engine, 0, tuned), "save");
   float *trained = tuned_logits(&l.m);
   test_must(qtk_model_adapt(ctx, l.m.model, tuned, 0), "adapt");
@@ -356,7 +324,7 @@ static void tuned_all(void)
   other.vocabulary = l.m.vocabulary;
   float *loaded = tuned_logits(&other);
   tap_ok(memcmp(trained, base, n) != 0 && memcmp(trained, loaded, n) == 0,
-         "what was trained is on the model: the same logits from another engine");
+         "%s: what was trained is on the model: the same logits from another engine", method->name);
   qtk_engine_close(other.engine);
   free(base);
   free(trained);
@@ -369,8 +337,10 @@ int main(void)
   toy_begin();
   schedule_all();
   optimizer_all();
-  train_all();
-  tuned_all();
+  for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+    train_all(&methods[i]);
+    tuned_all(&methods[i]);
+  }
   toy_end();
   return tap_end();
 }
