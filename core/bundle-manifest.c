@@ -79,9 +79,9 @@ static int manifest_digest(const struct qtk_toml *table, const char *key, const 
 
 static int manifest_head(struct qtk_bundle *b)
 {
-  static const char *const keys[] = {"digest",      "format",  "layout",     "kind",
-                                     "qtk",         "licence", "provenance", "model_digest",
-                                     "base_digest", "tensor",  "member",     NULL};
+  static const char *const keys[] = {"digest",  "format",     "layout",       "kind",
+                                     "qtk",     "licence",    "provenance",   "model_digest",
+                                     "tensor",  "adapter",    "member",       NULL};
   const struct qtk_toml *root = b->manifest, *kind;
   uint8_t digest[QTK_DIGEST_BYTES];
   const char *text = NULL;
@@ -94,15 +94,15 @@ static int manifest_head(struct qtk_bundle *b)
     rc = qtk_toml_need(root, "kind", QTK_TOML_TEXT, &kind);
   if (rc == QTK_OK)
     rc = qtk_toml_get_text(root, "licence", &text);
-  if (rc == QTK_OK)
-    rc = manifest_digest(root, "model_digest", &b->model_digest, digest);
   if (rc != QTK_OK)
     return rc;
   b->kind = qtk_toml_text(kind);
-  if (strcmp(b->kind, "adapter") == 0)
-    return manifest_digest(root, "base_digest", &b->base_digest, digest);
-  if (strcmp(b->kind, "model") != 0)
+  if (strcmp(b->kind, "model") == 0)
+    return manifest_digest(root, "model_digest", &b->model_digest, digest);
+  if (strcmp(b->kind, "adapter") != 0)
     return qtk_toml_error(kind, "kind = \"%s\": known are \"model\" and \"adapter\"", b->kind);
+  if (qtk_toml_get(root, "tensor"))
+    return qtk_toml_error(qtk_toml_get(root, "tensor"), "an adapter has no tensors of a model");
   return QTK_OK;
 }
 
@@ -239,6 +239,8 @@ int qtk_bundle_manifest_read(struct qtk_bundle *b, const char *text, size_t n)
     rc = manifest_members(b);
   if (rc == QTK_OK)
     rc = manifest_tensors(b);
+  if (rc == QTK_OK)
+    rc = qtk_bundle_adapters_read(b);
   /* Wrong TOML is a mistake in a job elsewhere, here it is one of the file. */
   return rc == QTK_EJOB ? QTK_EINPUT : rc;
 }

@@ -29,9 +29,11 @@ static int plan_add(struct qtk_bundle_plan *plan, char *name, struct qtk_bundle_
 static int plan_add_text(struct qtk_bundle_plan *plan, const char *name, const void *data,
                          uint64_t bytes)
 {
-  struct qtk_bundle_entry entry = {.bytes = bytes, .tensor = -1, .data = data};
+  struct qtk_bundle_entry entry = {.bytes = bytes, .tensor = -1, .adapter = -1, .data = data};
   if (strncmp(name, QTK_BUNDLE_TENSORS, strlen(QTK_BUNDLE_TENSORS)) == 0)
     return qtk_error(QTK_EINPUT, "member \"%s\": a text among the tensors", name);
+  if (strncmp(name, QTK_BUNDLE_ADAPTERS, strlen(QTK_BUNDLE_ADAPTERS)) == 0)
+    return qtk_error(QTK_EINPUT, "member \"%s\": a text among the adapters", name);
   return plan_add(plan, qtk_str_copy(name), entry);
 }
 
@@ -43,12 +45,24 @@ static int plan_add_tensor(struct qtk_bundle_plan *plan, int i)
     rc = qtk_error(QTK_EINPUT, "%s: opaque, and no plugin that understands it", t->name);
   for (int part = 0; part < QTK_PARTS && rc == QTK_OK; part++) {
     struct qtk_bundle_entry entry = {
-        .bytes = qtk_part_bytes(&t->view.layout, part), .tensor = i, .part = part};
+        .bytes = qtk_part_bytes(&t->view.layout, part), .tensor = i, .part = part, .adapter = -1};
     if (entry.bytes > 0 || part == QTK_PART_CODES)
       rc = plan_add(plan, qtk_str_format(QTK_BUNDLE_TENSORS "%s.%s", t->name, qtk_part_name(part)),
                     entry);
   }
   return rc;
+}
+
+static int plan_add_adapter(struct qtk_bundle_plan *plan, int i)
+{
+  const struct qtk_tuned *t = plan->contents->adapters[i];
+  struct qtk_bundle_entry entry = {.bytes = qtk_bundle_adapter_bytes(t->params, t->n_params),
+                                   .tensor = -1, .adapter = i};
+  char name[QTK_TAR_NAME];
+  int rc = qtk_bundle_adapter_check(t);
+  if (rc != QTK_OK)
+    return rc;
+  return plan_add(plan, qtk_str_copy(qtk_bundle_adapter_member((size_t)i, name)), entry);
 }
 
 static int plan_compare_entries(const void *a, const void *b)
@@ -80,7 +94,7 @@ static int plan_sort(struct qtk_bundle_plan *plan)
 static int plan_allocate(struct qtk_bundle_plan *plan)
 {
   const struct qtk_bundle_contents *c = plan->contents;
-  size_t room = (size_t)c->n_tensors * QTK_PARTS + (size_t)c->n_texts + 1;
+  size_t room = (size_t)c->n_tensors * QTK_PARTS + (size_t)c->n_adapters + (size_t)c->n_texts + 1;
   plan->entries = calloc(room, sizeof *plan->entries);
   plan->order = calloc((size_t)c->n_tensors + 1, sizeof *plan->order);
   if (!plan->entries || !plan->order)
@@ -90,14 +104,14 @@ static int plan_allocate(struct qtk_bundle_plan *plan)
 
 static int plan_check_kind(const struct qtk_bundle_contents *c)
 {
-  uint8_t base[QTK_DIGEST_BYTES];
   int adapter = strcmp(c->kind, "adapter") == 0;
   if (!adapter && strcmp(c->kind, "model") != 0)
     return qtk_error(QTK_EINTERNAL, "kind = \"%s\": allowed are \"model\" and \"adapter\"",
                      c->kind);
-  if (adapter != (c->base_digest != NULL))
-    return qtk_error(QTK_EINTERNAL, "a base digest belongs to adapters, and to them alone");
-  return adapter ? qtk_digest_from_hex(c->base_digest, base) : QTK_OK;
+  if (adapter && (c->n_adapters != 1 || c->n_tensors != 0))
+    return qtk_error(QTK_EINTERNAL, "a bundle with an adapter: %d adapters and %d tensors",
+                     c->n_adapters, c->n_tensors);
+  return QTK_OK;
 }
 
 int qtk_bundle_plan(const struct qtk_bundle_contents *c, struct qtk_bundle_plan *plan)
@@ -108,6 +122,8 @@ int qtk_bundle_plan(const struct qtk_bundle_contents *c, struct qtk_bundle_plan 
     rc = plan_allocate(plan);
   for (int i = 0; i < c->n_tensors && rc == QTK_OK; i++)
     rc = plan_add_tensor(plan, i);
+  for (int i = 0; i < c->n_adapters && rc == QTK_OK; i++)
+    rc = plan_add_adapter(plan, i);
   for (int i = 0; i < c->n_texts && rc == QTK_OK; i++)
     rc = plan_add_text(plan, c->texts[i].name, c->texts[i].data, c->texts[i].bytes);
   if (rc == QTK_OK && c->job)
@@ -200,9 +216,8 @@ static int plan_write_head(const struct qtk_bundle_plan *plan, const uint8_t *mo
   if (rc == QTK_OK)
     rc = qtk_toml_set_text(root, "qtk", qtk_version());
   if (rc == QTK_OK)
-    rc = plan_set_digest(root, "model_digest", model_digest);
-  if (rc == QTK_OK)
-    rc = plan_set_optional(root, "base_digest", c->base_digest);
+    rc = strcmp(c->kind, "model") == 0 ? plan_set_digest(root, "model_digest", model_digest)
+                                       : QTK_OK;
   if (rc == QTK_OK)
     rc = plan_set_optional(root, "licence", c->licence);
   if (rc == QTK_OK && plan->provenance)
@@ -225,6 +240,18 @@ static int plan_write_tensors(const struct qtk_bundle_plan *plan, struct qtk_tom
   for (int i = 0; i < c->n_tensors && rc == QTK_OK; i++) {
     struct qtk_toml *table = plan_append_table(array);
     rc = table ? qtk_stored_write(&c->tensors[plan->order[i]], table) : QTK_ENOMEM;
+  }
+  return rc;
+}
+
+static int plan_write_adapters(const struct qtk_bundle_plan *plan, struct qtk_toml *root)
+{
+  const struct qtk_bundle_contents *c = plan->contents;
+  struct qtk_toml *array = c->n_adapters ? qtk_toml_set_array(root, "adapter") : NULL;
+  int rc = array || !c->n_adapters ? QTK_OK : QTK_ENOMEM;
+  for (int i = 0; i < c->n_adapters && rc == QTK_OK; i++) {
+    struct qtk_toml *table = plan_append_table(array);
+    rc = table ? qtk_bundle_adapter_write(c->adapters[i], table) : QTK_ENOMEM;
   }
   return rc;
 }
@@ -269,6 +296,8 @@ int qtk_bundle_manifest_write(const struct qtk_bundle_plan *plan,
   int rc = root ? plan_write_head(plan, model_digest, root) : QTK_ENOMEM;
   if (rc == QTK_OK)
     rc = plan_write_tensors(plan, root);
+  if (rc == QTK_OK)
+    rc = plan_write_adapters(plan, root);
   if (rc == QTK_OK)
     rc = plan_write_members(plan, root);
   if (rc == QTK_OK)

@@ -116,6 +116,8 @@ static int bundle_load(struct qtk_bundle *b)
     rc = bundle_place_members(b, &tar);
   if (rc == QTK_OK)
     rc = bundle_end_texts(b);
+  if (rc == QTK_OK)
+    qtk_bundle_adapters_place(b);
   return rc == QTK_OK ? bundle_place_tensors(b) : rc;
 }
 
@@ -144,6 +146,7 @@ void qtk_bundle_close(struct qtk_bundle *b)
   for (size_t i = 0; b->copies && i < b->n_members; i++)
     free(b->copies[i]);
   free(b->copies);
+  qtk_bundle_adapters_free(b);
   free(b->members);
   free(b->used);
   free(b->tensors);
@@ -212,7 +215,7 @@ static int bundle_verify_model(const struct qtk_bundle *b)
 int qtk_bundle_verify(struct qtk_context *ctx, const struct qtk_bundle *b)
 {
   int rc = qtk_parallel(ctx, b->n_members, bundle_verify_member, (void *)b);
-  if (rc == QTK_OK)
+  if (rc == QTK_OK && b->model_digest)
     rc = bundle_verify_model(b);
   return rc == QTK_OK ? rc : qtk_error_at(rc, "%s", b->map.path);
 }
@@ -227,11 +230,6 @@ const char *qtk_bundle_kind(const struct qtk_bundle *b)
 const char *qtk_bundle_model_digest(const struct qtk_bundle *b)
 {
   return b->model_digest;
-}
-
-const char *qtk_bundle_base_digest(const struct qtk_bundle *b)
-{
-  return b->base_digest;
 }
 
 const struct qtk_toml *qtk_bundle_manifest(const struct qtk_bundle *b)

@@ -32,6 +32,7 @@ struct write_job {
   struct archive *archive;
   struct write_held *held; /* [n_tensors] */
   QTK_VEC(struct write_piece) batch;
+  uint8_t *gathered; /* parameters of adapters in the batch [WRITE_BATCH], or NULL */
   int callback_rc; /* of the last write */
   int ended;       /* what the archive still writes goes nowhere */
 };
@@ -176,6 +177,21 @@ static int write_batch(struct qtk_context *ctx, struct write_job *job)
   return rc == QTK_OK ? qtk_check_stop(ctx) : rc;
 }
 
+/* The bytes of a piece of an entry: where they lie, or gathered at `filled` bytes of the batch. */
+static int write_bytes(struct write_job *job, struct write_piece *piece, uint64_t filled)
+{
+  const struct qtk_tuned *t;
+  if (piece->entry->adapter < 0)
+    return QTK_OK;
+  if (!job->gathered && !(job->gathered = malloc(WRITE_BATCH)))
+    return qtk_error_memory(WRITE_BATCH, "a bundle");
+  t = job->plan.contents->adapters[piece->entry->adapter];
+  piece->data = job->gathered + filled;
+  qtk_bundle_adapter_gather(t->params, t->n_params, piece->offset, piece->bytes,
+                            job->gathered + filled);
+  return QTK_OK;
+}
+
 /* Cuts an entry into pieces that fill the batch, writing it whenever it is full. */
 static int write_entry(struct qtk_context *ctx, struct write_job *job,
                        struct qtk_bundle_entry *entry, uint64_t *filled)
@@ -186,8 +202,10 @@ static int write_entry(struct qtk_context *ctx, struct write_job *job,
   qtk_digest_begin(&entry->digest);
   while (rc == QTK_OK) {
     uint64_t room = WRITE_BATCH - *filled, left = entry->bytes - done;
-    struct write_piece piece = {entry, data + done, done, left < room ? left : room};
-    rc = qtk_vec_push(&job->batch, piece);
+    struct write_piece piece = {entry, data ? data + done : NULL, done, left < room ? left : room};
+    rc = write_bytes(job, &piece, *filled);
+    if (rc == QTK_OK)
+      rc = qtk_vec_push(&job->batch, piece);
     done += piece.bytes;
     *filled += piece.bytes;
     if (rc == QTK_OK && *filled == WRITE_BATCH) {
@@ -235,16 +253,19 @@ static int write_manifest(struct write_job *job, size_t *length, uint64_t *offse
 static int write_fill_manifest(struct write_job *job, size_t length, uint64_t offset,
                                struct qtk_bundle_result *result)
 {
-  uint8_t digest[QTK_DIGEST_BYTES];
+  uint8_t digest[QTK_DIGEST_BYTES] = {0};
   struct qtk_str text = {0};
-  int rc = qtk_bundle_plan_digest(&job->plan, digest);
+  int model = strcmp(job->plan.contents->kind, "model") == 0;
+  int rc = model ? qtk_bundle_plan_digest(&job->plan, digest) : QTK_OK;
   if (rc == QTK_OK)
     rc = qtk_bundle_manifest_write(&job->plan, digest, &text);
   if (rc == QTK_OK && text.length != length)
     rc = qtk_error(QTK_EINTERNAL, "the manifest grew from %zu to %zu bytes", length, text.length);
   if (rc == QTK_OK)
     rc = qtk_writer_put_at(&job->file, offset, text.data, text.length);
-  qtk_digest_hex(digest, result->model_digest);
+  result->model_digest[0] = 0;
+  if (model)
+    qtk_digest_hex(digest, result->model_digest);
   qtk_str_free(&text);
   return rc;
 }
@@ -275,6 +296,7 @@ static void write_end(struct write_job *job)
   archive_write_free(job->archive);
   qtk_writer_abort(&job->file);
   qtk_vec_free(&job->batch);
+  free(job->gathered);
   free(job->held);
   qtk_bundle_plan_free(&job->plan);
 }

@@ -9,6 +9,7 @@
 #include <qtk/tensor.h>
 
 #include "core/part.h"
+#include "core/tuned.h"
 
 #define QTK_BUNDLE_VERSION 1 /* of the manifest */
 #define QTK_LAYOUT_VERSION 1 /* of the tensors, as <qtk/tensor.h> lays them out */
@@ -25,13 +26,15 @@ struct qtk_bundle_text {
 /* What goes in. All is borrowed until the bundle is written. */
 struct qtk_bundle_contents {
   const char *kind;        /* "model" or "adapter" */
-  const char *base_digest; /* adapters: hex digest of what it was trained on; else NULL */
   const char *job;         /* the resolved job without threads, limits, outputs; or NULL */
   const char *licence;     /* or NULL */
   const char *provenance;  /* TOML text of a table, or NULL */
 
-  const struct qtk_stored *tensors; /* layouts are initialised */
+  const struct qtk_stored *tensors; /* layouts are initialised; of kind "adapter": none */
   int n_tensors;
+  /* That lie on the model, lowest first; of kind "adapter": the one. */
+  const struct qtk_tuned *const *adapters;
+  int n_adapters;
   const struct qtk_bundle_text *texts;
   int n_texts;
 
@@ -46,7 +49,7 @@ struct qtk_bundle_contents {
 
 struct qtk_bundle_result {
   uint64_t bytes;
-  char model_digest[QTK_DIGEST_HEX]; /* of the tensors, as qtk_model_digest */
+  char model_digest[QTK_DIGEST_HEX]; /* of the tensors, as qtk_model_digest; "" if none */
 };
 
 /* Writes the bundle at `path`: members sorted by name, times and owners fixed, hashed
@@ -81,8 +84,7 @@ QTK_PUBLIC void qtk_bundle_close(struct qtk_bundle *b); /* NULL is fine */
 QTK_PUBLIC int qtk_bundle_verify(struct qtk_context *ctx, const struct qtk_bundle *b);
 
 QTK_PUBLIC const char *qtk_bundle_kind(const struct qtk_bundle *b);
-QTK_PUBLIC const char *qtk_bundle_model_digest(const struct qtk_bundle *b);
-QTK_PUBLIC const char *qtk_bundle_base_digest(const struct qtk_bundle *b); /* or NULL */
+QTK_PUBLIC const char *qtk_bundle_model_digest(const struct qtk_bundle *b); /* adapters: NULL */
 /* The manifest, for what has no function of its own. */
 QTK_PUBLIC const struct qtk_toml *qtk_bundle_manifest(const struct qtk_bundle *b);
 
@@ -97,6 +99,26 @@ QTK_PUBLIC const char *qtk_bundle_text(const struct qtk_bundle *b, const char *n
  * opaque tensor needs is looked up when its rows are read. */
 QTK_PUBLIC int qtk_bundle_tensor_count(const struct qtk_bundle *b);
 QTK_PUBLIC const struct qtk_stored *qtk_bundle_tensor(const struct qtk_bundle *b, int i);
+
+/* An adapter as the manifest has it. Digests are "" where they are not known. */
+struct qtk_bundle_adapter {
+  const char *name, *plugin, *options; /* options: TOML text */
+  const char *targets;                 /* NULL: all */
+  const char *base_name;               /* of the model that it was trained on, for people; or NULL */
+  const char *base, *tokenizer, *recipe;
+  int forced;
+  struct qtk_stored *params; /* sorted by name, dense, where they lie in the map */
+  int n_params;
+  uint64_t bytes; /* of all of them */
+};
+/* Lowest first; of kind "adapter" there is one. */
+QTK_PUBLIC int qtk_bundle_adapter_count(const struct qtk_bundle *b);
+QTK_PUBLIC const struct qtk_bundle_adapter *qtk_bundle_adapter(const struct qtk_bundle *b, int i);
+/* The same for use: its values stay in the map, so that the bundle must outlive it. QTK_EPLUGIN
+ * if its plugin is missing, QTK_EINPUT for options that the plugin does not know and for values
+ * that are no numbers. */
+QTK_PUBLIC int qtk_bundle_tuned(struct qtk_context *ctx, const struct qtk_bundle *b, int i,
+                                struct qtk_tuned **tuned);
 
 /* The built-in format "bundle" through which a bundle of kind "model" is a model: its
  * schema is "qtk", its handle a struct qtk_bundle. text("arch") is arch.toml. */

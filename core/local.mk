@@ -6,6 +6,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 %C%_libqtkcore_la_CXXFLAGS = $(AM_CXXFLAGS) -fvisibility=hidden
 %C%_libqtkcore_la_LIBADD = $(CORE_LIBS)
 %C%_libqtkcore_la_SOURCES = \
+	%D%/adapter.c %D%/adapter.h \
 	%D%/arch.c %D%/arch.h \
 	%D%/arch-check.c \
 	%D%/arch-config.c \
@@ -24,6 +25,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/block-linear.c \
 	%D%/budget.c %D%/budget.h \
 	%D%/bundle.h \
+	%D%/bundle-adapter.c \
 	%D%/bundle-format.c \
 	%D%/bundle-manifest.c %D%/bundle-manifest.h \
 	%D%/bundle-plan.c \
@@ -114,6 +116,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/log.c %D%/log.h \
 	%D%/mem.c %D%/mem.h \
 	%D%/model.c %D%/model.h \
+	%D%/model-adapt.c \
 	%D%/model-digest.c \
 	%D%/model-fit.c \
 	%D%/model-hold.c \

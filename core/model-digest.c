@@ -60,7 +60,8 @@ static int digest_one(void *arg, size_t i)
   return digest_tensor(all->m, (int)i, all->digests[i]);
 }
 
-int qtk_model_digest(struct qtk_context *ctx, struct qtk_model *m, char hex[65])
+/* Of the tensors as they are held now. */
+static int digest_hash(struct qtk_context *ctx, struct qtk_model *m)
 {
   struct digest_all all = {m, calloc((size_t)m->n, QTK_DIGEST_BYTES)};
   const char **names = calloc((size_t)m->n, sizeof *names);
@@ -77,9 +78,18 @@ int qtk_model_digest(struct qtk_context *ctx, struct qtk_model *m, char hex[65])
     rc = qtk_stored_digest_model(names, (const uint8_t(*)[QTK_DIGEST_BYTES])all.digests,
                                  (size_t)m->n, digest);
   if (rc == QTK_OK)
-    qtk_digest_hex(digest, hex);
+    qtk_digest_hex(digest, m->digest);
   free(names);
   free(all.digests);
+  return rc;
+}
+
+int qtk_model_digest(struct qtk_context *ctx, struct qtk_model *m, char hex[65])
+{
+  int rc = m->digest[0] != '\0' ? QTK_OK : digest_hash(ctx, m);
+
+  if (rc == QTK_OK)
+    memcpy(hex, m->digest, QTK_DIGEST_HEX);
   return rc;
 }
 

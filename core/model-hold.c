@@ -278,6 +278,7 @@ int qtk_model_replace(struct qtk_model *m, int i, const struct qtk_qtensor *view
   t->plugin = plugin_copy;
   t->options = options_copy;
   t->replaced = 1;
+  m->digest[0] = '\0';
   t->view = *view;
   t->t.layout = view->layout;
   return QTK_OK;

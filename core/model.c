@@ -69,13 +69,17 @@ static void model_fill_info(struct qtk_model *m)
                                     .family = qtk_arch_family(m->arch)};
 }
 
-/* A bundle says who made its tensors. */
-static int model_read_makers(struct qtk_model *m)
+/* The bundle that it was opened from, or NULL. */
+static const struct qtk_bundle *model_bundle(const struct qtk_model *m)
 {
-  const struct qtk_bundle *b = m->source->h;
+  int is = strcmp(m->source->format->plugin.name, qtk_bundle_format()->name) == 0;
 
-  if (strcmp(m->source->format->plugin.name, qtk_bundle_format()->name) != 0)
-    return QTK_OK;
+  return is ? m->source->h : NULL;
+}
+
+/* A bundle says who made its tensors. */
+static int model_read_makers(struct qtk_model *m, const struct qtk_bundle *b)
+{
   for (int i = 0; i < qtk_bundle_tensor_count(b); i++) {
     const struct qtk_stored *stored = qtk_bundle_tensor(b, i);
     int k = qtk_model_find(m, stored->name);
@@ -87,6 +91,21 @@ static int model_read_makers(struct qtk_model *m)
       return qtk_error_memory(strlen(stored->plugin), "a tensor's maker");
   }
   return QTK_OK;
+}
+
+/* ... what their digest is, and which adapters lie on them. */
+static int model_read_adapters(struct qtk_model *m, const struct qtk_bundle *b)
+{
+  struct qtk_tuned *tuned;
+  int rc = QTK_OK;
+
+  snprintf(m->digest, sizeof m->digest, "%s", qtk_bundle_model_digest(b));
+  for (int i = 0; rc == QTK_OK && i < qtk_bundle_adapter_count(b); i++) {
+    rc = qtk_bundle_tuned(m->ctx, b, i, &tuned);
+    if (rc == QTK_OK)
+      rc = qtk_model_adapt(m->ctx, m, tuned, tuned->forced);
+  }
+  return rc;
 }
 
 static int model_open(struct qtk_model *m, const char *path, struct qtk_model_fit *fit)
@@ -105,7 +124,9 @@ static int model_open(struct qtk_model *m, const char *path, struct qtk_model_fi
   if (rc != QTK_OK)
     return rc;
   model_fill_info(m);
-  return model_read_makers(m);
+  const struct qtk_bundle *b = model_bundle(m);
+  rc = b != NULL ? model_read_makers(m, b) : QTK_OK;
+  return b != NULL && rc == QTK_OK ? model_read_adapters(m, b) : rc;
 }
 
 static int model_new(struct qtk_context *ctx, const char *path, const char *arch,
@@ -171,30 +192,6 @@ void qtk_model_set_unquantized(struct qtk_model *m, const struct qtk_model *from
 const struct qtk_model *qtk_model_unquantized(const struct qtk_model *m)
 {
   return m->unquantized;
-}
-
-/* ---- adapters ------------------------------------------------------------------------------------ */
-
-int qtk_model_adapt(struct qtk_context *ctx, struct qtk_model *m, struct qtk_tuned *tuned, int force)
-{
-  int rc = qtk_vec_push(&m->tuned, tuned);
-
-  (void)ctx, (void)force;
-  if (rc != QTK_OK)
-    qtk_tuned_free(tuned);
-  return rc;
-}
-
-const struct qtk_tuned *qtk_model_tuned(const struct qtk_model *m, int i)
-{
-  return i >= 0 && (size_t)i < m->tuned.length ? m->tuned.data[i] : NULL;
-}
-
-void qtk_model_unadapt(struct qtk_model *m)
-{
-  for (size_t i = 0; i < m->tuned.length; i++)
-    qtk_tuned_free(m->tuned.data[i]);
-  qtk_vec_free(&m->tuned);
 }
 
 /* ---- what it is ---------------------------------------------------------------------------------- */

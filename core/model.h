@@ -91,9 +91,16 @@ QTK_PUBLIC int qtk_model_replace(struct qtk_model *m, int i, const struct qtk_qt
 /* Who made tensor i, or NULL. */
 QTK_PUBLIC const char *qtk_model_maker(const struct qtk_model *m, int i, const char **options);
 
+/* What an adapter that is trained on this model, with those that lie on it, is bound to: fills in
+ * base, tokenizer and the base's name. */
+QTK_PUBLIC int qtk_model_bind(struct qtk_context *ctx, struct qtk_model *m,
+                              struct qtk_tuned *tuned);
+/* QTK_EMISMATCH if an adapter is bound to something else than that, with both digests; what is
+ * not known is not compared. With `force` it is taken all the same, and says so from then on. */
+QTK_PUBLIC int qtk_model_check_bound(struct qtk_context *ctx, struct qtk_model *m,
+                                     struct qtk_tuned *tuned, int force);
 /* Puts a tuned adapter, which the model owns from then on (also if this fails), on top of the
- * others. QTK_EINPUT if it is bound to something else than this model with the adapters
- * that lie on it; with `force` it is taken all the same, and says so from then on. */
+ * others, with that check. */
 QTK_PUBLIC int qtk_model_adapt(struct qtk_context *ctx, struct qtk_model *m,
                                struct qtk_tuned *tuned, int force);
 /* The adapters on it, lowest first; NULL past the last. */
@@ -107,8 +114,11 @@ QTK_PUBLIC void qtk_model_set_unquantized(struct qtk_model *m, const struct qtk_
 QTK_PUBLIC const struct qtk_model *qtk_model_unquantized(const struct qtk_model *m);
 
 /* SHA-256 over sorted (name, encoding, shape, digest of the parts as held), 64 hex
- * digits; `tensor_digest` the same of one tensor. Hashed in parallel. */
+ * digits; `tensor_digest` the same of one tensor. Hashed in parallel, once; that of a bundle
+ * stands in its manifest. */
 QTK_PUBLIC int qtk_model_digest(struct qtk_context *ctx, struct qtk_model *m, char hex[65]);
+/* The same with the adapters that lie on it: what an adapter on top of them is bound to. */
+QTK_PUBLIC int qtk_model_tuned_digest(struct qtk_context *ctx, struct qtk_model *m, char hex[65]);
 QTK_PUBLIC int qtk_model_tensor_digest(struct qtk_model *m, int i, char hex[65]);
 
 #endif

@@ -70,6 +70,7 @@ void qtk_tuned_free(struct qtk_tuned *t)
   free(t->name);
   free(t->text);
   free(t->targets);
+  free(t->base_name);
   free(t);
 }
 

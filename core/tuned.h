@@ -22,6 +22,7 @@ struct qtk_tuned {
    * values are borrowed from `owner`, or counted memory of `ctx`. */
   struct qtk_stored *params;
   int n_params;
+  char *base_name;                /* of what it was trained on, for people; NULL: not known */
   char base[QTK_DIGEST_HEX];      /* of what it was trained on; "" if that is not known */
   char tokenizer[QTK_DIGEST_HEX]; /* of the model's tokenizer; "" if there is none */
   char recipe[QTK_DIGEST_HEX];    /* of the job that made it; "" if that is not known */

@@ -16,6 +16,7 @@ UNIT_TESTS = \
 	%D%/unit/t-arch \
 	%D%/unit/t-budget \
 	%D%/unit/t-bundle \
+	%D%/unit/t-bundle-adapter \
 	%D%/unit/t-bundle-format \
 	%D%/unit/t-chat \
 	%D%/unit/t-context \

@@ -19,6 +19,55 @@ void cli_print_redo(const struct qtk_bundle *b)
   }
 }
 
+/* ---- adapters ----------------------------------------------------------------------- */
+
+static uint64_t bundle_values(const struct qtk_bundle_adapter *a)
+{
+  uint64_t n = 0;
+  for (int i = 0; i < a->n_params; i++)
+    n += (uint64_t)(a->params[i].view.layout.rows * a->params[i].view.layout.cols);
+  return n;
+}
+
+static void bundle_binding(const struct qtk_bundle_adapter *a)
+{
+  if (*a->base)
+    printf("  trained on %s%sdigest %s\n", a->base_name ? a->base_name : "",
+           a->base_name ? ", " : "", a->base);
+  else
+    printf("  trained on a model that is not known\n");
+  if (a->forced)
+    printf("  put on another base than that by force\n");
+  if (*a->tokenizer)
+    printf("  tokenizer digest %s\n", a->tokenizer);
+  if (*a->recipe)
+    printf("  made by a job with digest %s\n", a->recipe);
+}
+
+/* Options are lines of TOML. */
+static void bundle_options(const struct qtk_bundle_adapter *a)
+{
+  for (const char *line = a->options, *end; *line; line = *end ? end + 1 : end) {
+    end = strchrnul(line, '\n');
+    printf("  %.*s\n", (int)(end - line), line);
+  }
+  if (a->targets)
+    printf("  targets = \"%s\"\n", a->targets);
+}
+
+int cli_print_adapters(const struct qtk_bundle *b)
+{
+  for (int i = 0; i < qtk_bundle_adapter_count(b); i++) {
+    const struct qtk_bundle_adapter *a = qtk_bundle_adapter(b, i);
+    char size[QTK_SIZE_TEXT];
+    printf("adapter \"%s\": %s, %llu values in %d parameters, %s\n", a->name, a->plugin,
+           (unsigned long long)bundle_values(a), a->n_params, qtk_size_text(a->bytes, size));
+    bundle_options(a);
+    bundle_binding(a);
+  }
+  return cli_flush();
+}
+
 /* ---- list --------------------------------------------------------------------------- */
 
 static void bundle_row(struct cli_table *table, const struct qtk_bundle_member *m)
@@ -59,7 +108,8 @@ static int bundle_say(const struct qtk_bundle *b, const char *path)
     bytes += qtk_bundle_member(b, i)->bytes;
   printf("%s: %s, %d members, %s: every digest is right\n", path, qtk_bundle_kind(b), n,
          qtk_size_text(bytes, size));
-  printf("model digest %s\n", qtk_bundle_model_digest(b));
+  if (qtk_bundle_model_digest(b) != NULL)
+    printf("model digest %s\n", qtk_bundle_model_digest(b));
   cli_print_redo(b);
   return cli_flush();
 }

@@ -94,7 +94,8 @@ int cli_bundle(int argc, char **argv);
 /* What of a bundle was made in a later run than the rest; see --redo of qtk run. */
 struct qtk_bundle;
 void cli_print_redo(const struct qtk_bundle *b);
-
+/* Its adapters: what each is, what it is made for, how large. */
+int cli_print_adapters(const struct qtk_bundle *b);
 
 /* A plugin by file or by name; looked at from a child process before this one loads
  * it. `kind` may be NULL. */

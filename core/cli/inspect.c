@@ -266,15 +266,14 @@ static int inspect_bundle(const char *path, int *is_model)
   int rc = qtk_bundle_open(path, &b);
   if (rc != QTK_OK)
     return rc;
-  const char *base = qtk_bundle_base_digest(b);
   *is_model = strcmp(qtk_bundle_kind(b), "model") == 0;
-  printf("%s: a bundle with a %s\nmodel digest %s\n", path, qtk_bundle_kind(b),
-         qtk_bundle_model_digest(b));
-  if (base != NULL)
-    printf("made for %s\n", base);
+  printf("%s: a bundle with %s\n", path, *is_model ? "a model" : "an adapter");
+  if (*is_model)
+    printf("model digest %s\n", qtk_bundle_model_digest(b));
   cli_print_redo(b);
+  rc = cli_print_adapters(b);
   qtk_bundle_close(b);
-  return cli_flush();
+  return rc == QTK_OK ? cli_flush() : rc;
 }
 
 int cli_inspect(int argc, char **argv)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/bundle.h"
+#include "core/context.h"
 
 #define BLOCK 512u
 
@@ -69,6 +70,23 @@ static void read_all(const struct qtk_bundle *b)
   }
 }
 
+/* Adapters for use, wherever their plugin is there. */
+static void read_adapters(const struct qtk_bundle *b)
+{
+  const struct qtk_context_options options = {.threads = 1};
+  struct qtk_context *ctx;
+  struct qtk_tuned *t;
+  char hex[QTK_DIGEST_HEX];
+  if (qtk_bundle_adapter_count(b) == 0 || qtk_context_open(&options, &ctx) != QTK_OK)
+    return;
+  for (int i = 0; i < qtk_bundle_adapter_count(b); i++)
+    if (qtk_bundle_tuned(ctx, b, i, &t) == QTK_OK) {
+      qtk_tuned_digest(t, hex);
+      qtk_tuned_free(t);
+    }
+  qtk_context_close(ctx);
+}
+
 static void try(const uint8_t *data, size_t size)
 {
   char path[64];
@@ -79,6 +97,7 @@ static void try(const uint8_t *data, size_t size)
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
   if (write(fd, data, size) == (ssize_t)size && qtk_bundle_open(path, &b) == QTK_OK) {
     read_all(b);
+    read_adapters(b);
     qtk_bundle_verify(NULL, b);
     qtk_bundle_close(b);
   }

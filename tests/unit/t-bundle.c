@@ -130,7 +130,7 @@ static void round_trip(void **state)
   assert_int_equal(qtk_bundle_verify(ctx, b), QTK_OK);
   assert_string_equal(qtk_bundle_kind(b), "model");
   assert_string_equal(qtk_bundle_model_digest(b), result.model_digest);
-  assert_null(qtk_bundle_base_digest(b));
+  assert_int_equal(qtk_bundle_adapter_count(b), 0);
   assert_int_equal(qtk_bundle_tensor_count(b), made.n);
   for (int i = 0; i < made.n; i++)
     check_tensor(b, &made.list[i]);
@@ -376,9 +376,7 @@ static void bad_contents(void **state)
   c.kind = "other";
   refuse(&c, QTK_EINTERNAL, "kind");
   c.kind = "adapter";
-  refuse(&c, QTK_EINTERNAL, "base digest");
-  c.base_digest = "abc";
-  refuse(&c, QTK_EINPUT, "");
+  refuse(&c, QTK_EINTERNAL, "0 adapters");
 }
 
 /* A disk that is full, played by a limit on the size of files. */
@@ -394,22 +392,6 @@ static void no_room(void **state)
   assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
   refuse(&c, QTK_EINPUT, "refused.qtk: cannot write");
   assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-}
-
-static void adapter(void **state)
-{
-  struct qtk_bundle_contents c = contents();
-  char base[QTK_DIGEST_HEX];
-  struct qtk_bundle *b;
-  (void)state;
-  memset(base, 'a', sizeof base - 1);
-  base[sizeof base - 1] = 0;
-  c.kind = "adapter";
-  c.base_digest = base;
-  write_bundle("adapter.qtk", 1, &c);
-  assert_int_equal(qtk_bundle_open("adapter.qtk", &b), QTK_OK);
-  assert_string_equal(qtk_bundle_base_digest(b), base);
-  qtk_bundle_close(b);
 }
 
 /* ---- damage ------------------------------------------------------------------------- */
@@ -701,7 +683,7 @@ static void hostile_manifests(void **state)
   (void)state;
   expect_manifest("kind = \"model\"", "kind = \"modal\"", "kind = \"modal\"");
   expect_manifest("kind = \"model\"", "kind = 3", "kind");
-  expect_manifest("kind = \"model\"", "kind = \"adapter\"", "base_digest");
+  expect_manifest("kind = \"model\"", "kind = \"adapter\"", "no tensors");
   expect_manifest("format = 1", "format = 2", "format = 2");
   expect_manifest("layout = 1", "layout = 7", "layout = 7");
   expect_manifest("licence", "license", "licence");
@@ -733,10 +715,10 @@ int main(void)
       cmocka_unit_test(model_digest),    cmocka_unit_test(gnu_tar),
       cmocka_unit_test(holding),         cmocka_unit_test(large),
       cmocka_unit_test(bad_contents),    cmocka_unit_test(no_room),
-      cmocka_unit_test(adapter),         cmocka_unit_test(flipped_bits),
-      cmocka_unit_test(truncated),       cmocka_unit_test(verify_names),
-      cmocka_unit_test(hostile_headers), cmocka_unit_test(hostile_pax),
-      cmocka_unit_test(hostile_wholes),  cmocka_unit_test(hostile_manifests),
+      cmocka_unit_test(flipped_bits),    cmocka_unit_test(truncated),
+      cmocka_unit_test(verify_names),    cmocka_unit_test(hostile_headers),
+      cmocka_unit_test(hostile_pax),     cmocka_unit_test(hostile_wholes),
+      cmocka_unit_test(hostile_manifests),
   };
   return cmocka_run_group_tests(tests, start, end);
 }
