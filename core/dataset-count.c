@@ -68,7 +68,7 @@ int qtk_dataset_report(const struct qtk_dataset *d, json_t *object)
 int qtk_dataset_lines(const struct qtk_dataset *d, struct qtk_str *out)
 {
   struct qtk_examples_count c = qtk_examples_count(&d->examples);
-  qtk_str_printf(out, "data       %s: %" PRId64 " of %s\n", d->name, d->documents, d->form);
+  qtk_str_printf(out, "data       %s, %s: %" PRId64 "\n", d->name, d->form, d->documents);
   qtk_str_printf(out, "sequences  %" PRId64 ", %" PRId64 " .. %" PRId64 " tokens each%s\n",
                  c.sequences, c.shortest, c.longest, d->packed ? ", packed" : "");
   qtk_str_printf(out, "tokens     %" PRId64 ", scored: %" PRId64 " (%s)\n", c.tokens, c.scored,

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/context.h"
 #include "core/dataset-inner.h"
@@ -41,6 +42,17 @@ int qtk_dataset_choose(struct dataset *d)
 
 /* ---- a file that is one text -------------------------------------------------------------- */
 
+/* A file of another program would be taken for a text otherwise. */
+static int dataset_is_text(const struct qtk_map *map)
+{
+  const uint8_t *zero = map->size > 0 ? memchr(map->data, 0, map->size) : NULL;
+  return zero == NULL ? QTK_OK
+                      : qtk_error(QTK_EINPUT, "%s: byte %td is zero, so this is no text: data are "
+                                              "texts, or JSON by their names (.json, .jsonl, "
+                                              ".ndjson)",
+                                  map->path, zero - map->data);
+}
+
 /* It is read as the evaluation reads it. */
 static int dataset_plain(struct dataset *d)
 {
@@ -49,8 +61,8 @@ static int dataset_plain(struct dataset *d)
   int full, rc = qtk_map_open(d->recipe->path, &map);
   if (rc != QTK_OK)
     return rc;
-  rc = qtk_arena_charge(&d->ctx->arena, map.size, "text");
-  if (rc == QTK_OK) {
+  rc = dataset_is_text(&map);
+  if (rc == QTK_OK && (rc = qtk_arena_charge(&d->ctx->arena, map.size, "text")) == QTK_OK) {
     rc = qtk_tokenizer_encode(d->reader->tokenizer, (const char *)map.data, map.size, 1,
                               &tokens.ids);
     if (rc == QTK_OK)

@@ -65,6 +65,7 @@ BLACK_TESTS = \
 	%D%/numeric/block-gradient \
 	%D%/numeric/calibrate \
 	%D%/numeric/choices \
+	%D%/numeric/dataset-model \
 	%D%/numeric/engine \
 	%D%/numeric/generate \
 	%D%/numeric/gguf-values \
@@ -196,6 +197,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_base_gradient_LDADD = $(MODEL_LIBS)
 %C%_numeric_block_gradient_LDADD = $(MODEL_LIBS)
 %C%_numeric_choices_LDADD = $(MODEL_LIBS)
+%C%_numeric_dataset_model_LDADD = $(MODEL_LIBS)
 %C%_numeric_engine_LDADD = $(MODEL_LIBS)
 %C%_numeric_generate_LDADD = $(MODEL_LIBS)
 %C%_numeric_logits_LDADD = $(MODEL_LIBS)

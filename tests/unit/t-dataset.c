@@ -151,6 +151,18 @@ static void nothing_to_learn_is_an_error(void **state)
   check_message("tokens = -3: allowed are 0 (all), 2 and more");
 }
 
+static void other_files_are_no_texts(void **state)
+{
+  struct fixture *f = *state;
+  char *path = qtk_path_join(f->folder, "t.parquet");
+  struct qtk_dataset_recipe recipe = {.path = path, .length = 8};
+  struct qtk_dataset_reader reader = {.tokenizer = f->tokenizer, .end = 8};
+  assert_int_equal(qtk_write_file(path, "PAR1\0ab", 7), QTK_OK);
+  assert_int_equal(qtk_dataset_read(f->ctx, &recipe, &reader, &f->set), QTK_EINPUT);
+  check_message("t.parquet: byte 4 is zero, so this is no text");
+  free(path);
+}
+
 static void limit_is_obeyed(void **state)
 {
   struct fixture *f = *state;
@@ -421,7 +433,7 @@ static void counts_are_reported(void **state)
     assert_int_equal(json_integer_value(json_object_get(report, want[i].key)), want[i].value);
   json_decref(report);
   assert_int_equal(qtk_dataset_lines(&f->set, &lines), QTK_OK);
-  assert_string_equal(lines.data, "data       t.txt: 1 of text\n"
+  assert_string_equal(lines.data, "data       t.txt, text: 1\n"
                                   "sequences  2, 2 .. 4 tokens each, packed\n"
                                   "tokens     6, scored: 4 (all)\n"
                                   "truncated  0, dropped: 0\n");
@@ -454,6 +466,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(text_is_cut_into_windows), TEST(rest_is_a_shorter_window),
       TEST(tokens_limit_a_text),      TEST(nothing_to_learn_is_an_error),
+      TEST(other_files_are_no_texts),
       TEST(limit_is_obeyed),          TEST(counts_are_reported),
       TEST(sequences_are_set_apart),  TEST(documents_follow_each_other),
       TEST(documents_stand_by_themselves), TEST(tokens_limit_documents),

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Records what transformers makes of training data.
 
-    record.py MODEL.gguf ../nano/llama/tokenizer.json
+    record.py MODEL.gguf ../nano/llama/tokenizer.json QTK_TEST_DATA/data
 
-writes tokenizer.json, the given one with tokens around texts and turns, and
-expected.json: cases of a file, how it is read, and the sequences as ids and labels
-(-100: not scored; not shifted). MODEL is SmolLM2-135M-Instruct, whose file holds its
-chat template. How each form is tokenised, and what is masked, follows the code that
-is customary for it:
+writes tokenizer.json, the given one with tokens around texts and turns; expected.json:
+cases of a file, how it is read, and the sequences as ids and labels (-100: not scored;
+not shifted); and files.json: whole files read with the tokenizer of MODEL, as counts and
+a digest of int64 starts, int32 ids and int32 targets. MODEL is SmolLM2-135M-Instruct,
+whose file holds its chat template. How each form is tokenised, and what is masked,
+follows the code that is customary for it:
 
   messages      apply_chat_template with the answers marked as generation
   instruction   Stanford Alpaca's train.py: source and target tokenised together, as
@@ -18,12 +19,15 @@ is customary for it:
                 masked, the end token behind them
   text          run_clm.py: all documents in one row, cut; the end token behind each
 """
+import hashlib
 import json
+import os
 import sys
 
 import gguf
+import numpy as np
 from tokenizers import Tokenizer, processors
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 INPUT = ("Below is an instruction that describes a task, paired with an input that provides "
          "further context. Write a response that appropriately completes the request.\n\n"
@@ -87,12 +91,12 @@ def plain_ids(t, text):
     return t(text, add_special_tokens=False)["input_ids"]
 
 
-def source(row, gap):
-    return "<s>" + (INPUT if row.get("input") else PLAIN).format(gap=gap, **row)
+def source(row, gap, bos="<s>"):
+    return bos + (INPUT if row.get("input") else PLAIN).format(gap=gap, **row)
 
 
-def joined(t, row):
-    prompt = source(row, "\n")
+def joined(t, row, bos="<s>"):
+    prompt = source(row, "\n", bos)
     ids = plain_ids(t, prompt + row["output"] + "<|im_end|>")
     n = len(plain_ids(t, prompt))
     return ids, [-100] * n + ids[n:]
@@ -113,10 +117,10 @@ def everything(example):
     return example[0], list(example[0])
 
 
-def cut(t, length):
+def cut(t, texts, length):
     """A label is never one of the next document: the first of each has none."""
     ids, labels = [], []
-    for text in TEXTS:
+    for text in texts:
         document = t(text)["input_ids"] + [t.eos_token_id]
         ids += document
         labels += [-100] + document[1:]
@@ -140,6 +144,40 @@ def packed(examples, length):
 
 def lines(rows):
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def asked(row):
+    """An instruction as a turn: its input on a line of its own."""
+    text = row["instruction"] + ("\n" + row["input"] if row.get("input") else "")
+    return [{"role": "user", "content": text}, {"role": "assistant", "content": row["output"]}]
+
+
+def digest(file, recipe, examples):
+    starts, ids, targets = [0], [], []
+    for i, labels in examples:
+        ids += i
+        targets += [max(x, -1) for x in labels[1:]] + [-1]
+        starts.append(len(ids))
+    data = np.array(starts, "<i8").tobytes() + np.array([ids, targets], "<i4").tobytes()
+    return {"file": file, "recipe": recipe, "sequences": len(examples), "tokens": len(ids),
+            "scored": sum(x >= 0 for x in targets), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def whole_files(model, folder, length=512):
+    """This tokenizer puts nothing before a text."""
+    t = AutoTokenizer.from_pretrained(os.path.dirname(model), gguf_file=os.path.basename(model))
+    rows = json.load(open(f"{folder}/alpaca_en_demo.json"))
+    texts = [json.loads(line)["text"] for line in open(f"{folder}/c4_demo.jsonl")]
+    ids = t(open(f"{folder}/tinyshakespeare.txt").read())["input_ids"]
+    windows = [ids[i:i + length] for i in range(0, len(ids), length)]
+    return [
+        digest("alpaca_en_demo.json", {"length": length, "template": "alpaca"},
+               truncated([joined(t, row, "") for row in rows], length)),
+        digest("alpaca_en_demo.json", {"length": length},
+               truncated([conversation(t, t.chat_template, asked(row)) for row in rows], length)),
+        digest("c4_demo.jsonl", {"length": length}, cut(t, texts, length)),
+        digest("tinyshakespeare.txt", {"length": length}, [(w, w) for w in windows]),
+    ]
 
 
 def main():
@@ -168,13 +206,14 @@ def main():
         ("completions", "t.jsonl", lines(COMPLETIONS), {"length": 512}, completions),
         ("completions, all", "t.jsonl", lines(COMPLETIONS), {"length": 512, "train_on": "all"},
          [everything(e) for e in completions]),
-        ("documents", "t.ndjson", texts, {"length": 16}, cut(t, 16)),
+        ("documents", "t.ndjson", texts, {"length": 16}, cut(t, TEXTS, 16)),
         ("a text", "t.txt", TEXTS[0], {"length": 512}, [everything((t(TEXTS[0])["input_ids"], 0))]),
     ]
     json.dump({"chat_template": template, "cases": [
         {"name": name, "file": file, "content": content, "recipe": recipe,
          "sequences": [{"ids": ids, "labels": labels} for ids, labels in want]}
         for name, file, content, recipe, want in cases]}, open("expected.json", "w"))
+    json.dump(whole_files(sys.argv[1], sys.argv[3]), open("files.json", "w"), indent=1)
 
 
 main()
