@@ -7,6 +7,13 @@
 # %C%_qtk_adapter_NAME_la_LDFLAGS = $(PLUGIN_LINK)
 # endif
 
+if BUILD_ADAPTER_FULL
+qtkplugin_LTLIBRARIES += %D%/qtk-adapter-full.la
+%C%_qtk_adapter_full_la_SOURCES = %D%/full/full.c
+%C%_qtk_adapter_full_la_LIBADD = $(PLUGIN_LIBS)
+%C%_qtk_adapter_full_la_LDFLAGS = $(PLUGIN_LINK)
+endif
+
 if BUILD_ADAPTER_PEQA
 qtkplugin_LTLIBRARIES += %D%/qtk-adapter-peqa.la
 %C%_qtk_adapter_peqa_la_SOURCES = %D%/peqa/peqa.c

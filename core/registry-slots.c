@@ -43,6 +43,7 @@ static const struct qtk_slot slots_adapter[] = {
   OPTIONAL(adapter, predict),
   OPTIONAL(adapter, fold),
   PAIRED(adapter, changed, params),
+  OPTIONAL(adapter, train),
   END,
 };
 

@@ -11,6 +11,7 @@ dist_man_MANS += \
 	%D%/qtk-plugin.1 \
 	%D%/qtk-abi.3 \
 	%D%/qtk-adapter.3 \
+	%D%/qtk-adapter-full.7 \
 	%D%/qtk-adapter-lora.7 \
 	%D%/qtk-adapter-peqa.7 \
 	%D%/qtk-backend.3 \

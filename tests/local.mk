@@ -67,6 +67,7 @@ BLACK_TESTS = \
 	%D%/numeric/choices \
 	%D%/numeric/dataset-model \
 	%D%/numeric/engine \
+	%D%/numeric/full \
 	%D%/numeric/generate \
 	%D%/numeric/gguf-values \
 	%D%/numeric/gptq-values \
@@ -199,6 +200,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_choices_LDADD = $(MODEL_LIBS)
 %C%_numeric_dataset_model_LDADD = $(MODEL_LIBS)
 %C%_numeric_engine_LDADD = $(MODEL_LIBS)
+%C%_numeric_full_LDADD = $(MODEL_LIBS)
 %C%_numeric_generate_LDADD = $(MODEL_LIBS)
 %C%_numeric_logits_LDADD = $(MODEL_LIBS)
 %C%_numeric_models_LDADD = $(MODEL_LIBS)
