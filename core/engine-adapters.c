@@ -87,7 +87,7 @@ int qtk_engine_claim(struct qtk_engine *e, const struct qtk_attached *attached, 
 {
   int tuned = 0, rc = QTK_OK;
 
-  while (!e->streaming && qtk_model_tuned(e->model, tuned) != NULL)
+  while (qtk_engine_tuned(e, tuned) != NULL)
     tuned++;
   if (n + tuned > BLOCK_ADAPTERS)
     return qtk_error(QTK_EJOB, "%d adapters: at most %d can stack", n + tuned, BLOCK_ADAPTERS);
@@ -96,7 +96,7 @@ int qtk_engine_claim(struct qtk_engine *e, const struct qtk_attached *attached, 
     return qtk_error_memory((size_t)(n + tuned) * sizeof *e->adapters, "adapters");
   e->n_tuned = tuned;
   for (int i = 0; rc == QTK_OK && i < tuned; i++)
-    rc = adapters_add_tuned(e, qtk_model_tuned(e->model, i));
+    rc = adapters_add_tuned(e, qtk_engine_tuned(e, i));
   for (int i = 0; rc == QTK_OK && i < n; i++)
     rc = adapters_add(e, &attached[i]);
   qtk_engine_find_lowest(e);
@@ -269,7 +269,7 @@ int qtk_engine_attach(struct qtk_engine *e)
     if (rc != QTK_OK)
       return qtk_error_at(rc, "adapter %s", a->name);
     if (i < e->n_tuned)
-      rc = qtk_engine_load(e, i, qtk_model_tuned(e->model, i));
+      rc = qtk_engine_load(e, i, qtk_engine_tuned(e, i));
   }
   return rc;
 }

@@ -65,7 +65,10 @@ struct qtk_engine {
   struct engine_adapter *adapters; /* lowest first */
   int n_adapters;
   int n_tuned; /* the lowest of them, whose values are the model's */
+  const struct qtk_tuned *alone; /* in the place of the model's, or NULL */
   int64_t lowest; /* the place furthest down that wants a gradient: enum engine_place */
+
+  double lost, whole; /* of the last tensor that was rounded again */
 };
 
 /* Places of a pass; blocks have their numbers. */
@@ -94,6 +97,10 @@ enum engine_slot {
 
 /* Whether a pass keeps what the gradient needs at a place inside or behind the blocks. */
 int qtk_engine_tapes(const struct qtk_engine *e, const struct qtk_session *s, int64_t place);
+/* The engine that a site is of. */
+struct qtk_engine *qtk_engine_of(const struct qtk_site *site);
+/* The tuned adapters that it begins with; NULL past the last. */
+const struct qtk_tuned *qtk_engine_tuned(const struct qtk_engine *e, int i);
 /* What entered block `layer`, [tokens, hidden], under checkpointing. */
 int qtk_engine_checkpoint(const struct qtk_engine *e, struct qtk_session *s, int64_t layer,
                           struct qtk_tensor *x);

@@ -7,10 +7,6 @@
 
 #include "core/engine-inner.h"
 #include "core/error.h"
-#include "core/option.h"
-#include "core/pack.h"
-#include "core/registry.h"
-#include "core/toml.h"
 
 /* ---- open and close ------------------------------------------------------------------- */
 
@@ -44,8 +40,8 @@ static int engine_open(struct qtk_engine *e, const struct qtk_attached *adapters
 }
 
 static int engine_new(struct qtk_context *ctx, struct qtk_model *model, int streaming,
-                      const struct qtk_attached *adapters, int n_adapters,
-                      struct qtk_engine **engine)
+                      const struct qtk_tuned *alone, const struct qtk_attached *adapters,
+                      int n_adapters, struct qtk_engine **engine)
 {
   struct qtk_engine *e = calloc(1, sizeof *e);
   int rc;
@@ -57,6 +53,7 @@ static int engine_new(struct qtk_context *ctx, struct qtk_model *model, int stre
   e->model = model;
   e->arch = qtk_arch_model(qtk_model_arch(model));
   e->streaming = streaming;
+  e->alone = alone;
   rc = engine_open(e, adapters, n_adapters);
   if (rc != QTK_OK) {
     qtk_engine_close(e);
@@ -70,13 +67,26 @@ int qtk_engine_open(struct qtk_context *ctx, struct qtk_model *model,
                     const struct qtk_attached *adapters, int n_adapters,
                     struct qtk_engine **engine)
 {
-  return engine_new(ctx, model, 0, adapters, n_adapters, engine);
+  return engine_new(ctx, model, 0, NULL, adapters, n_adapters, engine);
 }
 
 int qtk_engine_open_blocks(struct qtk_context *ctx, struct qtk_model *model,
                            struct qtk_engine **engine)
 {
-  return engine_new(ctx, model, 1, NULL, 0, engine);
+  return engine_new(ctx, model, 1, NULL, NULL, 0, engine);
+}
+
+int qtk_engine_open_tuned(struct qtk_context *ctx, struct qtk_model *model,
+                          const struct qtk_tuned *tuned, struct qtk_engine **engine)
+{
+  return engine_new(ctx, model, 0, tuned, NULL, 0, engine);
+}
+
+const struct qtk_tuned *qtk_engine_tuned(const struct qtk_engine *e, int i)
+{
+  if (e->alone != NULL)
+    return i == 0 ? e->alone : NULL;
+  return e->streaming ? NULL : qtk_model_tuned(e->model, i);
 }
 
 void qtk_engine_close(struct qtk_engine *e)
@@ -171,7 +181,7 @@ void qtk_session_teach(struct qtk_session *s, struct qtk_engine *teacher,
 
 /* ---- services at a site ---------------------------------------------------------------------- */
 
-static struct qtk_engine *engine_of(const struct qtk_site *site)
+struct qtk_engine *qtk_engine_of(const struct qtk_site *site)
 {
   const struct qtk_site *first = site - site->index;
   const char *sites = (const char *)first - offsetof(struct engine_sites, sites);
@@ -182,7 +192,7 @@ static struct qtk_engine *engine_of(const struct qtk_site *site)
 int qtk_source_rows(struct qtk_context *ctx, const struct qtk_site *site, int64_t row, int64_t n,
                     float *out)
 {
-  const struct qtk_model *source = qtk_model_unquantized(engine_of(site)->model);
+  const struct qtk_model *source = qtk_model_unquantized(qtk_engine_of(site)->model);
   int i = source == NULL ? -1 : qtk_model_find(source, site->name);
 
   (void)ctx;
@@ -195,62 +205,4 @@ int qtk_source_rows(struct qtk_context *ctx, const struct qtk_site *site, int64_
     return qtk_error(QTK_EINPUT, "%s: %s [%lld, %lld] is not there", qtk_model_path(source),
                      site->name, (long long)site->rows, (long long)site->cols);
   return qtk_model_read(source, i, row, n, out, site->cols);
-}
-
-/* The options that a text of TOML says, as the plugin's struct. */
-static int engine_options(const struct qtk_plugin *plugin, const char *text,
-                          struct qtk_options **options)
-{
-  struct qtk_toml *root = NULL;
-  int rc = QTK_OK;
-
-  if (text != NULL)
-    rc = qtk_toml_parse(text, strlen(text), "options", &root);
-  if (rc == QTK_OK)
-    rc = qtk_options_parse(plugin->options, plugin->options_size, root, NULL, options);
-  qtk_toml_free(root);
-  return rc;
-}
-
-static int engine_round(struct qtk_context *ctx, const struct qtk_loaded *plugin,
-                        const struct qtk_options *options, const struct qtk_site *site, float *w,
-                        struct qtk_qtensor *out)
-{
-  const struct qtk_quantizer_ops *ops = &plugin->ops.quantizer;
-  const void *values = options != NULL ? options->values : NULL;
-  struct qtk_linear linear = {.name = site->name,
-                              .role = site->role,
-                              .layer = site->layer,
-                              .rows = site->rows,
-                              .cols = site->cols};
-  struct qtk_quantize_result result = {0};
-  int rc;
-
-  if (ops->needs != NULL && ops->needs(values) != QTK_NEEDS_NOTHING)
-    return qtk_error(QTK_EPLUGIN, "%s: quantizer %s needs calibration and cannot round again here",
-                     site->name, plugin->plugin.name);
-  rc = ops->quantize(ctx, values, &linear, w, NULL, out, &result);
-  qtk_qtensor_seal(out);
-  return rc;
-}
-
-int qtk_requantize(struct qtk_context *ctx, const struct qtk_site *site, float *w,
-                   struct qtk_qtensor *out)
-{
-  const struct qtk_engine *e = engine_of(site);
-  const char *text = NULL;
-  const char *name = qtk_model_maker(e->model, qtk_model_find(e->model, site->name), &text);
-  const struct qtk_loaded *plugin;
-  struct qtk_options *options = NULL;
-  int rc;
-
-  if (name == NULL)
-    return qtk_error(QTK_EJOB, "%s: no quantizer made it, so none can round it again", site->name);
-  rc = qtk_registry_get(QTK_QUANTIZER, name, &plugin);
-  if (rc == QTK_OK)
-    rc = engine_options(&plugin->plugin, text, &options);
-  if (rc == QTK_OK)
-    rc = engine_round(ctx, plugin, options, site, w, out);
-  qtk_options_free(options);
-  return rc;
 }

@@ -24,6 +24,9 @@ QTK_PUBLIC int qtk_engine_open(struct qtk_context *ctx, struct qtk_model *model,
                                const struct qtk_attached *adapters, int n_adapters,
                                struct qtk_engine **engine);
 QTK_PUBLIC void qtk_engine_close(struct qtk_engine *e);
+/* The same with this adapter alone in the place of the model's own. */
+int qtk_engine_open_tuned(struct qtk_context *ctx, struct qtk_model *model,
+                          const struct qtk_tuned *tuned, struct qtk_engine **engine);
 
 /* An engine whose blocks' weights are held only on request: for work that goes block by
  * block. */
@@ -122,5 +125,14 @@ QTK_PUBLIC int qtk_engine_select(struct qtk_engine *e, const char *on);
 /* Tells an adapter that the values of its parameters are new; `final` as struct
  * qtk_adapter_ops says. */
 QTK_PUBLIC int qtk_engine_changed(struct qtk_engine *e, int adapter, int final);
+
+/* ---- folding ---------------------------------------------------------------------------- */
+
+/* The slot `fold` of an adapter, at its site that is tensor `tensor` of the model. */
+int qtk_engine_fold(struct qtk_engine *e, int adapter, int tensor, struct qtk_fold *out);
+/* What qtk_requantize lost in it: sum (w - what)^2 and sum w^2; 0 if it was not called. */
+void qtk_engine_lost(const struct qtk_engine *e, double *lost, double *whole);
+/* Whether a tensor of this maker can be rounded by it again: QTK_EJOB if not. */
+int qtk_engine_may_round(const char *maker, const char *options);
 
 #endif

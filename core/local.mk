@@ -86,6 +86,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/engine.c %D%/engine.h \
 	%D%/engine-adapters.c \
 	%D%/engine-backward.c \
+	%D%/engine-fold.c \
 	%D%/engine-forward.c \
 	%D%/engine-inner.h \
 	%D%/engine-loss.c \
@@ -123,6 +124,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/model-inner.h \
 	%D%/model-open.c \
 	%D%/model-read.c \
+	%D%/model-rescale.c \
 	%D%/model-tokenizer.c \
 	%D%/optimizer.c %D%/optimizer.h \
 	%D%/option.c %D%/option.h \
@@ -136,6 +138,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/pack.c %D%/pack.h \
 	%D%/pack-dequantize.c \
 	%D%/pack-layout.c \
+	%D%/pack-lost.c \
 	%D%/part.c %D%/part.h \
 	%D%/pattern.c %D%/pattern.h \
 	%D%/part-digest.c \
@@ -179,6 +182,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/stage-quantize.h \
 	%D%/stage-redo.c \
 	%D%/stage-round.c \
+	%D%/stage-unit.c \
 	%D%/str.c %D%/str.h \
 	%D%/suite.c %D%/suite.h \
 	%D%/suite-csv.c \

@@ -174,14 +174,24 @@ static int hold_dense(struct qtk_context *ctx, struct model_tensor *t)
   return hold_charge(ctx, t);
 }
 
+int qtk_model_maps_quantized(const struct model_tensor *t)
+{
+  return t->m->source->ops->map_quantized != NULL && qtk_model_in_order(t) && qtk_model_whole(t);
+}
+
 static int hold_quantized(struct qtk_context *ctx, struct model_tensor *t)
 {
   const struct qtk_source *s = t->m->source;
+  int rc;
 
-  if (s->ops->map_quantized == NULL || !qtk_model_in_order(t) || !qtk_model_whole(t))
-    return hold_copy(ctx, t, NULL);
-  int rc = s->ops->map_quantized(s->h, t->file, &t->held);
-  return rc == QTK_OK ? hold_charge(ctx, t) : rc;
+  if (qtk_model_maps_quantized(t)) {
+    rc = s->ops->map_quantized(s->h, t->file, &t->held);
+    rc = rc == QTK_OK ? hold_charge(ctx, t) : rc;
+  } else {
+    rc = hold_copy(ctx, t, NULL);
+  }
+  qtk_model_put_scales(t, &t->held);
+  return rc;
 }
 
 /* ---- row by row ----------------------------------------------------------------------- */
@@ -279,6 +289,7 @@ int qtk_model_replace(struct qtk_model *m, int i, const struct qtk_qtensor *view
   t->options = options_copy;
   t->replaced = 1;
   m->digest[0] = '\0';
+  t->scales = t->minima = NULL;
   t->view = *view;
   t->t.layout = view->layout;
   return QTK_OK;

@@ -23,6 +23,8 @@ struct model_tensor {
 
   int replaced;
   struct qtk_qtensor view; /* if replaced */
+  /* Instead of the file's, if it is not replaced; or NULL. */
+  const void *scales, *minima;
   char *plugin, *options;  /* who made it, or NULL */
 
   pthread_mutex_t lock; /* of what follows */
@@ -64,6 +66,8 @@ int qtk_model_sliceable(const struct qtk_qlayout *layout);
 /* The file's rows are ours, one after the other from `start` on; they are all of them. */
 int qtk_model_in_order(const struct model_tensor *t);
 int qtk_model_whole(const struct model_tensor *t);
+/* It is quantized, and the file has it as we do. */
+int qtk_model_maps_quantized(const struct model_tensor *t);
 
 /* ---- model-fit: all that does not fit ---- */
 
@@ -75,6 +79,11 @@ int qtk_model_fit(struct qtk_model *m, struct qtk_model_fit *fit);
 /* Rows of the file's tensor as floats, whatever lies on top. */
 int qtk_model_read_file(const struct model_tensor *t, int64_t row, int64_t n, float *out,
                     int64_t stride);
+/* The same with the scales that are given instead of the file's; and these, put into a view of
+ * the whole tensor. */
+int qtk_model_read_rescaled(const struct model_tensor *t, int64_t row, int64_t n, float *out,
+                            int64_t stride);
+void qtk_model_put_scales(const struct model_tensor *t, struct qtk_qtensor *view);
 /* The row of the file's tensor that holds row `row`. */
 int64_t qtk_model_file_row(const struct model_tensor *t, int64_t row);
 /* How many rows from `row` on, at most n, lie next to each other in the file. */

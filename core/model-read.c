@@ -166,5 +166,7 @@ int qtk_model_read(const struct qtk_model *m, int i, int64_t row, int64_t n, flo
                      (long long)stride);
   if (t->replaced)
     return qtk_dequantize_rows(&t->view, NULL, row, n, out, stride);
+  if (t->scales != NULL)
+    return qtk_model_read_rescaled(t, row, n, out, stride);
   return qtk_model_read_file(t, row, n, out, stride);
 }

@@ -88,6 +88,11 @@ QTK_PUBLIC void qtk_model_drop(struct qtk_model *m, int i);
  * `options` (TOML text) say who made it. */
 QTK_PUBLIC int qtk_model_replace(struct qtk_model *m, int i, const struct qtk_qtensor *view,
                                  const char *plugin, const char *options);
+/* From now on tensor i, which is quantized in groups, has these scales [rows, groups] and, if
+ * that is not NULL, these minima, of the type of its layout, whose memory outlives the model;
+ * its codes stay where they are. */
+QTK_PUBLIC int qtk_model_rescale(struct qtk_model *m, int i, const void *scales,
+                                 const void *minima);
 /* Who made tensor i, or NULL. */
 QTK_PUBLIC const char *qtk_model_maker(const struct qtk_model *m, int i, const char **options);
 

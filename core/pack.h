@@ -35,4 +35,9 @@ QTK_PUBLIC int qtk_qlayout_sliced(const struct qtk_qlayout *layout);
 /* QTK_EINPUT if a g_idx names a group that is not there. For tensors from files. */
 QTK_PUBLIC int qtk_qtensor_check(const struct qtk_qtensor *t);
 
+/* Adds sum (w - what)^2 and sum w^2. */
+void qtk_sum_lost(const float *w, const float *what, size_t n, double *lost, double *whole);
+/* The two sums of a tensor that was made of w [rows, cols]. */
+int qtk_qtensor_lost(const struct qtk_qtensor *t, const float *w, double *lost, double *whole);
+
 #endif

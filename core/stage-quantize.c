@@ -105,31 +105,14 @@ static const char *unit_name(size_t stage, size_t group, char name[UNIT_NAME])
 static int unit_use(struct qtk_work *work, const struct qtk_plan_linear *l,
                     const struct qtk_qtensor *view)
 {
-  struct qtk_qtensor v = *view;
-  v.plugin = l->method->loaded->plugin.name;
-  v.dequantize = l->method->loaded->ops.quantizer.dequantize;
-  qtk_model_drop(work->model, l->tensor);
-  return qtk_model_replace(work->model, l->tensor, &v, v.plugin, l->method->text);
-}
-
-static int unit_keep(struct qtk_work *work, struct qtk_state_unit *unit)
-{
-  size_t n = (size_t)qtk_model_count(work->model);
-  if (work->kept == NULL && (work->kept = calloc(n, sizeof *work->kept)) == NULL) {
-    qtk_unit_close(unit);
-    return qtk_error_memory(n * sizeof *work->kept, "a list of tensors");
-  }
-  int rc = qtk_vec_push(&work->units, unit);
-  if (rc != QTK_OK)
-    qtk_unit_close(unit);
-  return rc;
+  return qtk_stage_replace(work, l->tensor, view, l->method->loaded, l->method->text);
 }
 
 /* The tensors of a unit become the model's. The unit is the work's from now on. */
 static int unit_adopt(struct qtk_work *work, const struct qtk_plan_quantize *q,
                       const struct qtk_plan_group *group, struct qtk_state_unit *unit)
 {
-  int rc = unit_keep(work, unit);
+  int rc = qtk_stage_own(work, unit);
   if (rc != QTK_OK)
     return rc;
   if ((size_t)qtk_unit_count(unit) != group->n)
@@ -166,9 +149,7 @@ static int unit_put(struct quantize_block *b, const char *name, const char *text
 /* Without a state the block's own memory stays under the model. */
 static int block_stay(struct quantize_block *b)
 {
-  int rc = qtk_vec_push(&b->work->blocks, b->memory);
-  if (rc != QTK_OK)
-    return rc;
+  int rc = qtk_stage_own_block(b->work, b->memory);
   b->memory = NULL;
   for (size_t i = 0; i < b->group->n && rc == QTK_OK; i++)
     rc = unit_use(b->work, quantize_linear(b, i), &b->views[i]);
@@ -247,20 +228,13 @@ static int quantize_group(struct quantize_calibration *c, size_t stage, size_t g
   return rc;
 }
 
-/* Every byte of every tensor, as it is now, over every weight. */
 static int quantize_sizes(const struct qtk_work *work, const struct qtk_plan_quantize *q,
                           json_t *entry)
 {
-  struct qtk_report_sizes sizes = {.target_bytes = q->kept_bytes,
-                                    .target_weights = q->weights};
+  uint64_t bytes = q->kept_bytes;
   for (size_t i = 0; i < q->n_linears; i++)
-    sizes.target_bytes += qtk_qlayout_bytes(&q->linears[i].layout);
-  for (int i = 0; i < qtk_model_count(work->model); i++) {
-    const struct qtk_model_tensor *t = qtk_model_tensor(work->model, i);
-    sizes.total_bytes += qtk_qlayout_bytes(&t->layout);
-    sizes.total_weights += (uint64_t)t->rows * (uint64_t)t->cols;
-  }
-  return qtk_report_sizes(entry, &sizes);
+    bytes += qtk_qlayout_bytes(&q->linears[i].layout);
+  return qtk_stage_sizes(work, bytes, q->weights, entry);
 }
 
 /* All groups; what is said about them goes into the entry, if there is one. */

@@ -28,27 +28,6 @@ struct round {
 
 /* ---- a slice --------------------------------------------------------------------- */
 
-/* Eight sums, added up in a fixed order: quick, and the same everywhere. */
-static void slice_measure(const float *w, const float *what, size_t n, double *lost,
-                          double *whole)
-{
-  double l[8] = {0}, s[8] = {0};
-  size_t i = 0;
-  for (; i + 8 <= n; i += 8)
-    for (size_t k = 0; k < 8; k++) {
-      double a = w[i + k], d = a - what[i + k];
-      l[k] += d * d;
-      s[k] += a * a;
-    }
-  for (; i < n; i++) {
-    double a = w[i], d = a - what[i];
-    l[0] += d * d;
-    s[0] += a * a;
-  }
-  *lost += ((l[0] + l[1]) + (l[2] + l[3])) + ((l[4] + l[5]) + (l[6] + l[7]));
-  *whole += ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
-}
-
 static int slice_quantize(struct round *r, struct slice *s, float *w, struct qtk_qtensor *out)
 {
   const struct qtk_plan_linear *l = quantize_linear(r->b, s->linear);
@@ -88,7 +67,7 @@ static int slice_run(struct round *r, struct slice *s)
     return rc;
   if (whole_table != NULL && s->row == 0)
     memcpy(whole_table, table, l->layout.table_bytes);
-  slice_measure(kept, w, n, &s->lost, &s->whole);
+  qtk_sum_lost(kept, w, n, &s->lost, &s->whole);
   if (!isfinite(s->lost))
     return qtk_error(QTK_ENUMERIC, "the result is not finite");
   return QTK_OK;

@@ -92,23 +92,3 @@ int qtk_stage_run(struct qtk_work *work, size_t i)
     rc = stage_work(work, i, entry);
   return rc == QTK_OK || rc == QTK_EINTERRUPTED ? rc : qtk_error_at(rc, "stage %zu (%s)", i, run);
 }
-
-void qtk_stage_drop(struct qtk_work *work, int tensor)
-{
-  if (work->kept != NULL && work->kept[tensor].unit != NULL)
-    qtk_unit_drop(work->kept[tensor].unit, work->kept[tensor].tensor);
-  for (size_t i = 0; i < work->plan->n_kept; i++)
-    if (work->plan->kept[i].tensor == tensor)
-      qtk_model_drop(work->plan->base, work->plan->kept[i].base);
-}
-
-void qtk_stage_end(struct qtk_work *work)
-{
-  for (size_t i = 0; i < work->units.length; i++)
-    qtk_unit_close(work->units.data[i]);
-  for (size_t i = 0; i < work->blocks.length; i++)
-    qtk_free(work->ctx, work->blocks.data[i]);
-  qtk_vec_free(&work->units);
-  qtk_vec_free(&work->blocks);
-  free(work->kept);
-}

@@ -40,6 +40,16 @@ void qtk_stage_end(struct qtk_work *work);
 
 /* ---- for the stages' own files --------------------------------------------------- */
 
+/* A unit that holds tensors of the model, or memory of the arena, is the work's from now on,
+ * also if this fails. */
+int qtk_stage_own(struct qtk_work *work, struct qtk_state_unit *unit);
+int qtk_stage_own_block(struct qtk_work *work, void *block);
+/* The model's tensor is this view from now on; who made it, or NULL, with which options. */
+int qtk_stage_replace(struct qtk_work *work, int tensor, const struct qtk_qtensor *view,
+                      const struct qtk_loaded *maker, const char *options);
+/* Reports bits a weight of a stage's own tensors, and of the model as it is now. */
+int qtk_stage_sizes(const struct qtk_work *work, uint64_t bytes, uint64_t weights, json_t *entry);
+
 /* Fill the stage's entry of the report. */
 int qtk_stage_quantize(struct qtk_work *work, size_t i, json_t *entry);
 int qtk_stage_evaluate(struct qtk_work *work, size_t i, json_t *entry);
