@@ -278,6 +278,8 @@ int qtk_block_run_back(const struct qtk_block *b, struct qtk_session *s, enum bl
     rc = qtk_error(QTK_EINTERNAL, "a session with a cache cannot train");
   if (rc == QTK_OK)
     rc = backward_memory(&w);
+  if (rc == QTK_OK && tape == BLOCK_TAPE)
+    rc = qtk_block_again(b, s, &f);
   if (rc != QTK_OK)
     return rc;
   if (b->model.residual == QTK_RESIDUAL_PARALLEL)

@@ -145,11 +145,21 @@ static int forward_attention(const struct forward *w, const struct qtk_tensor *n
 
 /* ---- MLP -------------------------------------------------------------------------------- */
 
+/* act from gate and up. */
+static int forward_gate(const struct forward *w, struct qtk_tensor *act)
+{
+  const struct qtk_arch_model *m = &w->b->model;
+  enum qtk_activation kind = (enum qtk_activation)m->activation;
+  struct block_frame *f = w->f;
+
+  return m->gated ? qtk_op_gated(w->s->ctx, kind, &f->gate, &f->up, act)
+                  : qtk_op_activation(w->s->ctx, kind, &f->up, act);
+}
+
 /* act from n. */
 static int forward_mlp(const struct forward *w, const struct qtk_tensor *n, struct qtk_tensor *act)
 {
   const struct qtk_arch_model *m = &w->b->model;
-  enum qtk_activation kind = (enum qtk_activation)m->activation;
   struct block_frame *f = w->f;
   int rc;
 
@@ -160,10 +170,7 @@ static int forward_mlp(const struct forward *w, const struct qtk_tensor *n, stru
     if (rc == QTK_OK)
       rc = forward_linear(w, QTK_ROLE_UP, n, &f->up);
   }
-  if (rc != QTK_OK)
-    return rc;
-  return m->gated ? qtk_op_gated(w->s->ctx, kind, &f->gate, &f->up, act)
-                  : qtk_op_activation(w->s->ctx, kind, &f->up, act);
+  return rc == QTK_OK ? forward_gate(w, act) : rc;
 }
 
 /* ---- the values of a block, in three shapes ------------------------------------------------
@@ -304,18 +311,31 @@ unsigned qtk_block_needs(const struct qtk_arch_model *m, unsigned want, unsigned
 
 /* ---- a run ------------------------------------------------------------------------------------- */
 
+#define FORWARD_BRIEF 16 /* slot of the session's memory: a tape that blocks share */
+
+static int forward_tape(const struct qtk_block *b, struct qtk_session *s, enum block_tape tape,
+                        size_t bytes, void **memory)
+{
+  return tape == BLOCK_TAPE
+             ? qtk_session_bytes(s, b, 0, bytes, "tape", memory)
+             : qtk_session_bytes(s, s, FORWARD_BRIEF, bytes, "activations", memory);
+}
+
 int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, enum block_tape tape,
                     struct block_frame *f)
 {
-  int training = tape != BLOCK_NO_TAPE;
-  size_t bytes = qtk_block_lay_out(b, s->tokens, training, NULL, f);
-  const void *owner = tape == BLOCK_TAPE ? (const void *)b : s;
-  void *memory;
-  int rc = qtk_session_bytes(s, owner, 0, bytes, tape == BLOCK_TAPE ? "tape" : "activations",
-                             &memory);
+  int training = tape != BLOCK_NO_TAPE, rc;
+  struct block_room room = {0};
+  void *own = NULL, *shared;
 
+  qtk_block_lay_out(b, s->tokens, training, &room, f);
+  rc = qtk_session_bytes(s, s, 0, room.shared_bytes, "activations", &shared);
+  if (rc == QTK_OK && training)
+    rc = forward_tape(b, s, tape, room.tape_bytes, &own);
+  room.tape = own;
+  room.shared = shared;
   if (rc == QTK_OK)
-    qtk_block_lay_out(b, s->tokens, training, memory, f);
+    qtk_block_lay_out(b, s->tokens, training, &room, f);
   return rc;
 }
 
@@ -349,6 +369,18 @@ int qtk_block_run(const struct qtk_block *b, struct qtk_session *s, enum block_t
   for (int v = 0; rc == QTK_OK && v < BLOCK_VALUES; v++)
     rc = forward_steps[v](&w);
   return rc;
+}
+
+int qtk_block_again(const struct qtk_block *b, struct qtk_session *s, struct block_frame *f)
+{
+  struct forward w = {.b = b, .s = s, .f = f, .x = &f->x};
+  int rc;
+
+  forward_places(&w, &f->x);
+  rc = forward_n1(&w);
+  if (rc == QTK_OK)
+    rc = forward_n2(&w);
+  return rc == QTK_OK ? forward_gate(&w, &f->act) : rc;
 }
 
 /* ---- a walk ------------------------------------------------------------------------------------ */

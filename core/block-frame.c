@@ -50,8 +50,7 @@ static void frame_attention(const struct qtk_block *b, struct frame_room *room, 
   }
 }
 
-static void frame_mlp(const struct qtk_block *b, struct frame_room *room, int training,
-                      struct block_frame *f)
+static void frame_mlp(const struct qtk_block *b, struct frame_room *room, struct block_frame *f)
 {
   int64_t ffn = b->model.dims.ffn;
 
@@ -64,10 +63,6 @@ static void frame_mlp(const struct qtk_block *b, struct frame_room *room, int tr
       f->gate = frame_take(room, ffn);
     f->up = frame_take(room, ffn);
   }
-  if (training)
-    f->act = frame_take(room, ffn);
-  else
-    f->act = b->model.gated ? f->gate : f->up;
 }
 
 /* What the adapters at a linear that reads `input` and gives `cols` keep. */
@@ -102,30 +97,41 @@ static void frame_keeps(const struct qtk_block *b, struct frame_room *room, stru
                f);
 }
 
-/* Everything in its own place. */
-static void frame_training(const struct qtk_block *b, struct frame_room *room,
-                           struct block_frame *f)
+/* What is cheap to make again from the tape, and what backward does not read. */
+static void frame_shared(const struct qtk_block *b, struct frame_room *room,
+                         struct block_frame *f)
 {
   int64_t hidden = b->model.dims.hidden;
-  int after = b->model.norm_place == QTK_NORM_AFTER;
 
-  f->x = frame_take(room, hidden);
-  f->stats1 = frame_take(room, 2);
-  f->stats2 = frame_take(room, 2);
-  if (after) {
-    f->sum1 = frame_take(room, hidden);
-    f->sum2 = frame_take(room, hidden);
-  } else {
+  if (b->model.norm_place == QTK_NORM_BEFORE) {
     f->n1 = frame_take(room, hidden);
     f->n2 = b->model.norms == 2 ? frame_take(room, hidden) : f->n1;
   }
-  f->mid = frame_take(room, hidden);
   f->branch = frame_take(room, hidden);
   if (b->model.residual == QTK_RESIDUAL_PARALLEL)
     f->branch2 = frame_take(room, hidden);
-  frame_attention(b, room, 1, f);
-  frame_mlp(b, room, 1, f);
-  frame_keeps(b, room, f);
+  f->act = frame_take(room, b->model.dims.ffn);
+}
+
+/* Everything in its own place. */
+static void frame_training(const struct qtk_block *b, struct frame_room *tape,
+                           struct frame_room *shared, struct block_frame *f)
+{
+  int64_t hidden = b->model.dims.hidden;
+
+  f->x = frame_take(tape, hidden);
+  f->stats1 = frame_take(tape, 2);
+  f->stats2 = frame_take(tape, 2);
+  if (b->model.norm_place == QTK_NORM_AFTER) {
+    f->sum1 = frame_take(tape, hidden);
+    f->sum2 = frame_take(tape, hidden);
+  }
+  if (b->model.residual != QTK_RESIDUAL_PARALLEL)
+    f->mid = frame_take(tape, hidden);
+  frame_shared(b, shared, f);
+  frame_attention(b, tape, 1, f);
+  frame_mlp(b, tape, f);
+  frame_keeps(b, tape, f);
 }
 
 /* One normed input at a time; attention and MLP one after the other in the same place.
@@ -149,20 +155,23 @@ static void frame_inference(const struct qtk_block *b, struct frame_room *room,
   frame_attention(b, room, 0, f);
   end = room->used;
   room->used = begin;
-  frame_mlp(b, room, 0, f);
+  frame_mlp(b, room, f);
+  f->act = b->model.gated ? f->gate : f->up;
   if (room->used < end)
     room->used = end;
 }
 
-size_t qtk_block_lay_out(const struct qtk_block *b, int64_t tokens, int training, void *base,
-                         struct block_frame *f)
+void qtk_block_lay_out(const struct qtk_block *b, int64_t tokens, int training,
+                       struct block_room *room, struct block_frame *f)
 {
-  struct frame_room room = {.base = base, .tokens = tokens};
+  struct frame_room tape = {.base = room->tape, .tokens = tokens};
+  struct frame_room shared = {.base = room->shared, .tokens = tokens};
 
   *f = (struct block_frame){0};
   if (training)
-    frame_training(b, &room, f);
+    frame_training(b, &tape, &shared, f);
   else
-    frame_inference(b, &room, f);
-  return room.used;
+    frame_inference(b, &shared, f);
+  room->tape_bytes = tape.used;
+  room->shared_bytes = shared.used;
 }

@@ -51,22 +51,29 @@ struct qtk_block {
  * own place, since backward reads it; else they share. */
 struct block_frame {
   struct qtk_tensor x;             /* training: the input */
-  struct qtk_tensor n1, n2;        /* outputs of norms that stand before a branch */
+  struct qtk_tensor n1, n2;        /* outputs of norms before a branch; backward: made again */
   struct qtk_tensor stats1, stats2;
   struct qtk_tensor sum1, sum2;    /* norms behind: what they read */
   struct qtk_tensor mid;           /* between attention and MLP */
   struct qtk_tensor qkv, q, k, v;  /* q, k, v may be columns of qkv */
   struct qtk_tensor q0, k0, stats_q, stats_k; /* before their norms */
   struct qtk_tensor att, lse;
-  struct qtk_tensor gate_up, gate, up, act;
+  struct qtk_tensor gate_up, gate, up;
+  struct qtk_tensor act;           /* backward: made again */
   struct qtk_tensor branch, branch2;
   struct qtk_keep keeps[QTK_ROLE_LINEARS][BLOCK_ADAPTERS]; /* training */
 };
 
-/* Lays a frame of `tokens` out from `base` on and returns its bytes; base NULL: only
- * counts. */
-size_t qtk_block_lay_out(const struct qtk_block *b, int64_t tokens, int training, void *base,
-                         struct block_frame *f);
+/* Memory of a frame. In training the tape holds what backward cannot make again cheaply;
+ * all else is in `shared`, which the next block takes. */
+struct block_room {
+  char *tape, *shared;
+  size_t tape_bytes, shared_bytes;
+};
+
+/* Lays a frame of `tokens` out over the room's memory, NULL: nowhere; sets its bytes. */
+void qtk_block_lay_out(const struct qtk_block *b, int64_t tokens, int training,
+                       struct block_room *room, struct block_frame *f);
 
 /* A block of layer `layer` with the widths of `dims`, without weights. */
 int qtk_block_init(struct qtk_block *b, const struct qtk_arch *arch, int layer,
@@ -84,12 +91,14 @@ int qtk_block_floats(int64_t rows, int64_t cols, const struct qtk_tensor *value,
 enum block_tape {
   BLOCK_NO_TAPE,
   BLOCK_TAPE,      /* in memory of the block's own, until the next pass begins */
-  BLOCK_TAPE_BRIEF /* in memory that all blocks share, until the next one runs */
+  BLOCK_TAPE_BRIEF /* in memory that all blocks share, whole, until the next one runs */
 };
 
 /* The session's frame for a pass of this block, the same again while its tape lasts. */
 int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, enum block_tape tape,
                     struct block_frame *f);
+/* Makes again, bit by bit, what of a frame only its tape is left of: n1, n2, act. */
+int qtk_block_again(const struct qtk_block *b, struct qtk_session *s, struct block_frame *f);
 
 /* What a block makes on its way from x to y, each from those before it. N1, ATT, N2 and
  * ACT are what its linears read. */

@@ -97,13 +97,15 @@ void qtk_stream_close(struct calibrate_stream *s)
 int qtk_stream_memory(const struct qtk_calibrator *c, uint64_t *memory, uint64_t *disk)
 {
   uint64_t hidden = stream_bytes(c, c->arch->dims.hidden), batches = (uint64_t)c->batches;
+  struct block_room room = {0};
   struct block_frame f;
   struct qtk_block b;
   int rc = qtk_block_init(&b, c->description, 0, &c->arch->dims);
   if (rc != QTK_OK)
     return rc;
   /* The embedding's output, and a mid that has no other place. */
-  *memory = qtk_block_lay_out(&b, c->batch * c->options.length, 0, NULL, &f) + 2 * hidden;
+  qtk_block_lay_out(&b, c->batch * c->options.length, 0, &room, &f);
+  *memory = room.shared_bytes + 2 * hidden;
   *memory += batches * stream_inside(c, stream_keeps(c));
   *memory += c->options.spill != NULL ? hidden : batches * hidden;
   *disk = c->options.spill != NULL ? batches * hidden : 0;
