@@ -72,6 +72,8 @@ BLACK_TESTS = \
 	%D%/numeric/gguf-values \
 	%D%/numeric/gptq-values \
 	%D%/numeric/logits \
+	%D%/numeric/lora \
+	%D%/numeric/lora-error \
 	%D%/numeric/models \
 	%D%/numeric/ops-attention \
 	%D%/numeric/ops-linear \
@@ -203,6 +205,8 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_full_LDADD = $(MODEL_LIBS)
 %C%_numeric_generate_LDADD = $(MODEL_LIBS)
 %C%_numeric_logits_LDADD = $(MODEL_LIBS)
+%C%_numeric_lora_LDADD = $(MODEL_LIBS)
+%C%_numeric_lora_error_LDADD = $(MODEL_LIBS)
 %C%_numeric_models_LDADD = $(MODEL_LIBS)
 %C%_numeric_optq_LDADD = $(MODEL_LIBS)
 %C%_numeric_perplexity_LDADD = $(MODEL_LIBS)
@@ -232,9 +236,9 @@ EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D
 	%D%/abi/layout.sh %D%/abi/v1 %D%/conform/bad-backend.c %D%/conform/bad-quantizer.c %D%/conform/toy-objective.c \
 	%D%/conform/toy-gram.c %D%/conform/toy-opaque.c %D%/conform/toy-plain.c %D%/conform/toy-scales.c %D%/conform/toy-stream.c \
 	%D%/tap.h %D%/numeric/model.h %D%/numeric/toy.h %D%/numeric/record.h %D%/conform/format.h %D%/conform/gguf-make.h \
-	%D%/numeric/optq-slow.h %D%/numeric/rounded.h \
+	%D%/numeric/optq-slow.h %D%/numeric/rounded.h %D%/numeric/trial.h \
 	%D%/unit/bundle-make.h \
-	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/dataset %D%/data/families %D%/data/gptq \
+	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/dataset %D%/data/families %D%/data/gptq %D%/data/lora \
 	%D%/data/gradients %D%/data/nano \
 	%D%/data/tokenizer
 

@@ -320,21 +320,27 @@ static int lora_rows(struct qtk_context *ctx, const struct lora *l, const struct
   return rc;
 }
 
+/* Adds to the reason why a base cannot be rounded again. */
+static int lora_stays(void)
+{
+  char why[400];
+
+  snprintf(why, sizeof why, "%s", qtk_error_message());
+  return qtk_error(QTK_EJOB, "%s; leave the pair beside its base, or merge it into the "
+                             "unquantized model and quantize that",
+                   why);
+}
+
 static int lora_round(struct qtk_context *ctx, const struct lora *l, const struct qtk_site *site,
                       struct qtk_qtensor *out)
 {
   float *rows = qtk_alloc(ctx, (size_t)(site->rows * site->cols) * sizeof *rows, "scratch");
   int rc = rows != NULL ? lora_rows(ctx, l, site, rows) : QTK_ENOMEM;
 
-  if (rc == QTK_OK) {
+  if (rc == QTK_OK)
     rc = qtk_requantize(ctx, site, rows, out);
-    if (rc == QTK_EJOB || rc == QTK_EPLUGIN)
-      rc = qtk_error_at(QTK_EJOB, "a pair of low rank can be merged into an unquantized base, or "
-                                  "into one whose quantizer rounds its sum again; else it stays "
-                                  "beside its base");
-  }
   qtk_free(ctx, rows);
-  return rc;
+  return rc == QTK_EJOB || rc == QTK_EPLUGIN ? lora_stays() : rc;
 }
 
 static int lora_fold(struct qtk_context *ctx, void *h, const struct qtk_site *site,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Toy adapters at the linears of a small model, against the same mathematics done by
- * hand: adding, rescaling, replacing, stacks of them, nothing at all. */
-#include "core/option.h"
-#include "core/toml.h"
+ * hand: adding, rescaling, replacing, stacks of them, nothing at all; and gradients of toys and
+ * of the plugins that do the same, against differences. */
+#include "rounded.h"
 #include "toy.h"
 
 #define RANK 3
@@ -452,30 +452,13 @@ static int service_forward(struct qtk_context *c, void *h, struct qtk_session *s
 }
 
 /* The first linear rounded by a plugin, as a stage would. */
-static void service_round(struct qtk_model *model, int i, float *w, struct qtk_qtensor *out)
+static void service_round(struct rounded *r, struct qtk_model *model, int i, float *w,
+                          struct qtk_qtensor *out)
 {
   static const char text[] = "bits = 4\ngroup = 16\n";
-  const struct qtk_model_tensor *t = qtk_model_tensor(model, i);
-  struct qtk_linear linear = {t->name, t->role, t->layer, t->rows, t->cols, 0};
-  struct qtk_quantize_result result = {0};
-  const struct qtk_loaded *plugin;
-  struct qtk_toml *toml;
-  struct qtk_options *options;
-  struct qtk_qlayout layout = {.rows = t->rows, .cols = t->cols};
 
-  test_must(qtk_registry_get(QTK_QUANTIZER, "rtn", &plugin), "rtn");
-  test_must(qtk_toml_parse(text, strlen(text), "text", &toml), "options");
-  test_must(qtk_options_parse(plugin->plugin.options, plugin->plugin.options_size, toml, NULL,
-                              &options),
-            "options");
-  test_must(plugin->ops.quantizer.describe(options->values, &linear, &layout), "describe");
-  test_must(qtk_qlayout_init(&layout), "layout");
-  *out = qtk_qtensor_over(&layout, toy_keep(qtk_qtensor_block_bytes(&layout)));
-  test_must(plugin->ops.quantizer.quantize(ctx, options->values, &linear, w, NULL, out, &result),
-            "quantize");
+  *out = rounded_rows(r, ctx, "rtn", text, qtk_model_tensor(model, i), w);
   test_must(qtk_model_replace(model, i, out, "rtn", text), "replace");
-  qtk_options_free(options);
-  qtk_toml_free(toml);
 }
 
 static void service_all(void)
@@ -487,6 +470,7 @@ static void service_all(void)
   struct qtk_session *s;
   struct qtk_tensor hidden;
   struct qtk_qtensor rounded;
+  struct rounded memory = {.n = 0};
   int64_t length = 4;
   int i = 0;
 
@@ -501,7 +485,7 @@ static void service_all(void)
   float *w = malloc((size_t)(t->rows * t->cols) * sizeof *w);
   test_must(qtk_model_read(source, i, 0, t->rows, rows, t->cols), t->name);
   memcpy(w, rows, (size_t)(t->rows * t->cols) * sizeof *w);
-  service_round(m.model, i, w, &rounded);
+  service_round(&memory, m.model, i, w, &rounded);
   service_rows = rows;
   service_want = &rounded;
   test_must(qtk_engine_open(ctx, m.model, &adapter, 1, &m.engine), "engine");
@@ -511,12 +495,41 @@ static void service_all(void)
   tap_ok(rc == QTK_OK, "the source's rows%s%s", rc ? ": " : "", rc ? qtk_error_message() : "");
   qtk_session_free(s);
   test_close(&m);
+  rounded_free(&memory);
   qtk_model_close(source);
   free(rows);
   free(w);
 }
 
 /* ---- gradients ---------------------------------------------------------------------------------- */
+
+/* Two adapters that train, how far their values are stirred first, and the number of families
+ * they are tried on: on the last two, which are random, steps of a scale itself would have to be
+ * smaller than float32 can say. */
+struct stack {
+  struct qtk_attached adapters[2];
+  float stir;
+  int families;
+};
+
+static struct stack stacks[] = {
+    {{{.name = "rescale", .ops = &rescale}, {.name = "add", .ops = &add}}, 0.0f, 8},
+    {{{.name = "peqa"}, {.name = "lora"}}, 0.05f, 10}};
+
+/* Two plugins for the second. */
+static void stack_plugins(struct qtk_options *options[2])
+{
+  static const char *const texts[] = {"", "rank = 3\ndropout = 0.3"};
+  const struct qtk_loaded *plugin;
+
+  for (int i = 0; i < 2; i++) {
+    struct qtk_attached *a = &stacks[1].adapters[i];
+    test_must(qtk_registry_get(QTK_ADAPTER, a->name, &plugin), a->name);
+    options[i] = test_options(plugin, texts[i]);
+    a->ops = &plugin->ops.adapter;
+    a->options = options[i]->values;
+  }
+}
 
 /* A pass over the first tokens, with every second one scored. */
 struct slope {
@@ -528,16 +541,31 @@ struct slope {
   struct qtk_tensor hidden;
 };
 
-static void slope_open(struct slope *g, const char *path, const struct qtk_attached *adapters,
-                       int n)
+/* Away from starts at zero, where half of the gradients may be zero. */
+static void slope_stir(struct slope *g, int adapter, float by)
+{
+  struct qtk_param param;
+  struct qtk_tensor value;
+
+  for (int i = 0; qtk_engine_param(g->m.engine, adapter, i, &param, &value); i++)
+    for (int64_t k = 0; k < value.shape[0] * value.shape[1]; k++)
+      ((float *)value.data)[k] += by * noise((uint64_t)(i * 100000 + k));
+  test_must(qtk_engine_changed(g->m.engine, adapter, 0), "changed");
+}
+
+static void slope_open(struct slope *g, const char *name, const struct stack *stack)
 {
   const uint64_t number = 7;
+  char path[64];
 
+  snprintf(path, sizeof path, "nano/%s", name);
   g->m = (struct test_model){.ctx = ctx};
-  test_must(qtk_model_open(ctx, path, &g->m.model), path);
+  test_must(qtk_model_open(ctx, test_data(path), &g->m.model), path);
   toy_quantize(g->m.model);
-  test_must(qtk_engine_open(ctx, g->m.model, adapters, n, &g->m.engine), "engine");
+  test_must(qtk_engine_open(ctx, g->m.model, stack->adapters, 2, &g->m.engine), "engine");
   test_must(qtk_engine_train(g->m.engine), "gradients");
+  for (int i = 0; i < 2; i++)
+    slope_stir(g, i, stack->stir);
   test_must(qtk_session_new(g->m.engine, 1, 0, &g->s), "session");
   qtk_session_train(g->s, 1, &number);
   for (int i = 0; i < 48; i++) {
@@ -546,6 +574,13 @@ static void slope_open(struct slope *g, const char *path, const struct qtk_attac
   }
   g->batch = (struct qtk_batch){
       .tokens = 48, .ids = ids, .targets = g->targets, .weights = g->weights};
+}
+
+static void slope_close(struct slope *g)
+{
+  qtk_session_free(g->s);
+  test_close(&g->m);
+  toy_forget();
 }
 
 static double slope_loss(struct slope *g)
@@ -573,6 +608,7 @@ static double slope_moved(struct slope *g, int adapter, double by)
         ((float *)value.data)[k] += ((float *)gradient.data)[k] < 0.0f ? -step : step;
       }
     }
+    test_must(qtk_engine_changed(g->m.engine, adapter, 0), "changed");
     if (turn == 0)
       loss = slope_loss(g);
   }
@@ -637,52 +673,47 @@ static uint64_t checkpoint_held(const char *what)
 }
 
 /* Blocks that run again give the same bits, and no block keeps a tape meanwhile. */
-static void checkpoint_model(const char *name)
+static void checkpoint_model(const char *name, const struct stack *stack)
 {
-  const struct qtk_attached both[] = {{.name = "rescale", .ops = &rescale}, {.name = "add", .ops = &add}};
   const struct qtk_model_info *info;
-  char path[64];
   struct slope g;
   size_t n, again;
 
-  snprintf(path, sizeof path, "nano/%s", name);
-  slope_open(&g, test_data(path), both, 2);
+  slope_open(&g, name, stack);
   info = qtk_model_info(g.m.model);
   float *brief = checkpoint_gradients(&g, 1, &n);
   tap_ok(checkpoint_held("tape") == 0 &&
              checkpoint_held("checkpoints") ==
                  (uint64_t)(info->layers * 48 * info->dims.hidden) * sizeof(float),
-         "%s: what enters each block is kept, and no tape", name);
+         "%s, %s: what enters each block is kept, and no tape", name, stack->adapters[1].name);
   float *whole = checkpoint_gradients(&g, 0, &again);
   tap_ok(n == again && checkpoint_held("tape") > 0 && memcmp(brief, whole, n * sizeof *brief) == 0,
-         "%s: gradients through checkpoints are the same bits", name);
+         "%s, %s: gradients through checkpoints are the same bits", name,
+         stack->adapters[1].name);
   free(brief);
   free(whole);
-  qtk_session_free(g.s);
-  test_close(&g.m);
+  slope_close(&g);
 }
 
 static const char *const families[] = {"llama",   "mistral", "qwen2", "gpt2",
-                                       "gpt_neo", "gptj",    "opt",   "opt_postln"};
+                                       "gpt_neo", "gptj",    "opt",   "opt_postln",
+                                       "qwen3",   "gpt_neox"};
 
-static void slope_model(const char *name)
+static void slope_model(const char *name, const struct stack *stack)
 {
-  const struct qtk_attached both[] = {{.name = "rescale", .ops = &rescale}, {.name = "add", .ops = &add}};
-  char path[64], what[96];
+  char what[96];
   double sum, weight;
   struct slope g;
 
-  snprintf(path, sizeof path, "nano/%s", name);
-  slope_open(&g, test_data(path), both, 2);
+  slope_open(&g, name, stack);
   double loss = slope_loss(&g);
   test_must(qtk_session_backward(g.s, &g.batch, &g.hidden, 1.0, &sum, &weight), "backward");
   tap_ok(loss == sum && weight > 0.0, "%s: the loss is the same with gradients", name);
-  snprintf(what, sizeof what, "%s, scales", name);
-  slope_check(&g, what, 0);
-  snprintf(what, sizeof what, "%s, low rank", name);
-  slope_check(&g, what, 1);
-  qtk_session_free(g.s);
-  test_close(&g.m);
+  for (int i = 0; i < 2; i++) {
+    snprintf(what, sizeof what, "%s, %s", name, stack->adapters[i].name);
+    slope_check(&g, what, i);
+  }
+  slope_close(&g);
 }
 
 /* ---- what is refused ------------------------------------------------------------------------------------ */
@@ -710,14 +741,20 @@ static void refuse_head(void)
 
 int main(void)
 {
+  struct qtk_options *options[2];
+
   toy_begin();
   sites_all();
   refuse_head();
   service_all();
-  for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-    slope_model(families[i]);
-  for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-    checkpoint_model(families[i]);
+  stack_plugins(options);
+  for (size_t k = 0; k < sizeof stacks / sizeof *stacks; k++)
+    for (int i = 0; i < stacks[k].families; i++) {
+      slope_model(families[i], &stacks[k]);
+      checkpoint_model(families[i], &stacks[k]);
+    }
+  for (int i = 0; i < 2; i++)
+    qtk_options_free(options[i]);
   toy_end();
   return tap_end();
 }

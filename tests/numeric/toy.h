@@ -26,13 +26,19 @@ static inline double distance(const float *a, const float *b, size_t n)
   return worst / largest;
 }
 
-/* Memory of replaced tensors, until toy_end. */
+/* Memory of replaced tensors, until toy_forget or toy_end. */
 static void *toy_memory[512] __attribute__((unused));
 static int toy_memories;
 
 static inline void *toy_keep(size_t bytes)
 {
   return toy_memory[toy_memories++] = calloc(1, bytes);
+}
+
+static inline void toy_forget(void)
+{
+  while (toy_memories > 0)
+    free(toy_memory[--toy_memories]);
 }
 
 /* The linear in groups of 16, 4 bits, minima as floats. */
@@ -126,8 +132,7 @@ static inline void toy_begin(void)
 
 static inline void toy_end(void)
 {
-  for (int i = 0; i < toy_memories; i++)
-    free(toy_memory[i]);
+  toy_forget();
   free(ids);
   free(folder);
   test_context_close(ctx);
