@@ -68,33 +68,44 @@ static int adapters_add(struct qtk_engine *e, const struct qtk_attached *attache
   a->name = attached->name;
   a->ops = attached->ops;
   a->options = attached->options;
+  a->tuned = attached->tuned;
+  a->on = !attached->off;
   if (attached->targets != NULL)
     rc = qtk_pattern_of(attached->targets, &a->targets);
-  return rc == QTK_OK ? adapters_claim_all(e, a) : rc;
+  if (rc == QTK_OK)
+    rc = adapters_claim_all(e, a);
+  return rc == QTK_OK && !a->on ? qtk_engine_check_off(a) : rc;
+}
+
+struct qtk_attached qtk_attached_of(const struct qtk_tuned *t)
+{
+  return (struct qtk_attached){.name = t->plugin->plugin.name,
+                               .ops = &t->plugin->ops.adapter,
+                               .options = t->options != NULL ? t->options->values : NULL,
+                               .targets = t->targets,
+                               .tuned = t};
 }
 
 static int adapters_add_tuned(struct qtk_engine *e, const struct qtk_tuned *t)
 {
-  struct qtk_attached attached = {.name = t->plugin->plugin.name,
-                                  .ops = &t->plugin->ops.adapter,
-                                  .options = t->options != NULL ? t->options->values : NULL,
-                                  .targets = t->targets};
+  const struct qtk_attached attached = qtk_attached_of(t);
 
   return adapters_add(e, &attached);
 }
 
 int qtk_engine_claim(struct qtk_engine *e, const struct qtk_attached *attached, int n)
 {
-  int tuned = 0, rc = QTK_OK;
+  int tuned = 0, on = 0, rc = QTK_OK;
 
   while (qtk_engine_tuned(e, tuned) != NULL)
     tuned++;
-  if (n + tuned > BLOCK_ADAPTERS)
-    return qtk_error(QTK_EJOB, "%d adapters: at most %d can stack", n + tuned, BLOCK_ADAPTERS);
+  for (int i = 0; i < n; i++)
+    on += !attached[i].off;
+  if (on + tuned > BLOCK_ADAPTERS)
+    return qtk_error(QTK_EJOB, "%d adapters: at most %d can stack", on + tuned, BLOCK_ADAPTERS);
   e->adapters = calloc((size_t)(n + tuned) + 1, sizeof *e->adapters);
   if (e->adapters == NULL)
     return qtk_error_memory((size_t)(n + tuned) * sizeof *e->adapters, "adapters");
-  e->n_tuned = tuned;
   for (int i = 0; rc == QTK_OK && i < tuned; i++)
     rc = adapters_add_tuned(e, qtk_engine_tuned(e, i));
   for (int i = 0; rc == QTK_OK && i < n; i++)
@@ -123,25 +134,6 @@ static int adapters_make_sites(struct qtk_engine *e, struct engine_adapter *a)
                                            .rows = t->rows,
                                            .cols = t->cols,
                                            .base = &e->layers[t->layer].weights[t->role].host};
-  }
-  return QTK_OK;
-}
-
-/* Puts the instance on top of the stack of each of its linears. */
-static int adapters_stack(struct qtk_engine *e, struct engine_adapter *a)
-{
-  for (int i = 0; i < a->n_sites; i++) {
-    const struct qtk_arch_tensor *t =
-        qtk_arch_tensor(qtk_model_arch(e->model), a->tensors.data[i]);
-    struct block_linear *l = &e->layers[t->layer].block.linears[t->role];
-    struct block_site site = {.ops = a->ops, .h = a->h, .site = &a->sites->sites[i]};
-    if (l->sites == NULL)
-      l->sites = calloc(BLOCK_ADAPTERS, sizeof *l->sites);
-    if (l->sites == NULL)
-      return qtk_error_memory(BLOCK_ADAPTERS * sizeof *l->sites, "sites");
-    if (a->ops->keep != NULL)
-      a->ops->keep(a->h, site.site, &site.keep);
-    l->sites[l->n_sites++] = site;
   }
   return QTK_OK;
 }
@@ -180,7 +172,7 @@ static int adapters_start(struct qtk_engine *e, struct engine_adapter *a, struct
   float *values;
   int rc;
 
-  if (a - e->adapters < e->n_tuned)
+  if (a->tuned != NULL)
     return QTK_OK;
   if (p->plugin < 0)
     return qtk_engine_start_training(e, p);
@@ -263,14 +255,16 @@ int qtk_engine_attach(struct qtk_engine *e)
     if (rc == QTK_OK)
       rc = adapters_make_params(e, a);
     if (rc == QTK_OK)
-      rc = adapters_stack(e, a);
-    if (rc == QTK_OK && i >= e->n_tuned)
+      rc = qtk_engine_find_stacks(e, a);
+    if (rc == QTK_OK && a->tuned == NULL)
       rc = qtk_engine_changed(e, i, 0);
     if (rc != QTK_OK)
       return qtk_error_at(rc, "adapter %s", a->name);
-    if (i < e->n_tuned)
-      rc = qtk_engine_load(e, i, qtk_engine_tuned(e, i));
+    if (a->tuned != NULL)
+      rc = qtk_engine_load(e, i, a->tuned);
   }
+  if (rc == QTK_OK)
+    qtk_engine_stack(e);
   return rc;
 }
 
@@ -288,6 +282,7 @@ void qtk_engine_detach(struct qtk_engine *e)
     qtk_vec_free(&a->tensors);
     qtk_pattern_free(a->targets);
     qtk_vec_free(&a->trained);
+    free(a->stacked);
     free(a->sites);
   }
   free(e->adapters);

@@ -8,7 +8,7 @@
 static const struct engine_adapter *backward_mixer(const struct qtk_engine *e)
 {
   for (int i = 0; i < e->n_adapters; i++)
-    if (e->adapters[i].ops->mix != NULL)
+    if (e->adapters[i].on && e->adapters[i].ops->mix != NULL)
       return &e->adapters[i];
   return NULL;
 }
@@ -50,7 +50,7 @@ static int backward_mix(struct backward_pass *p)
 
   for (int i = p->e->n_adapters - 1; rc == QTK_OK && i >= 0; i--) {
     const struct engine_adapter *a = &p->e->adapters[i];
-    if (a->ops->mix == NULL)
+    if (!a->on || a->ops->mix == NULL)
       continue;
     if (a->ops->mix_backward == NULL)
       return qtk_error(QTK_EPLUGIN, "adapter %s has mix and no mix_backward", a->name);

@@ -93,7 +93,7 @@ static int pass_stream(const struct pass *p, int layer)
 
   for (int i = 0; rc == QTK_OK && i < p->e->n_adapters; i++) {
     const struct engine_adapter *a = &p->e->adapters[i];
-    if (a->ops->stream == NULL)
+    if (!a->on || a->ops->stream == NULL)
       continue;
     rc = a->ops->stream(p->e->ctx, a->h, p->s, layer, &p->hidden);
     if (rc != QTK_OK)
@@ -167,7 +167,7 @@ static int pass_mix(const struct pass *p, struct qtk_tensor *out)
 
   for (int i = 0; rc == QTK_OK && i < p->e->n_adapters; i++) {
     const struct engine_adapter *a = &p->e->adapters[i];
-    if (a->ops->mix == NULL)
+    if (!a->on || a->ops->mix == NULL)
       continue;
     rc = a->ops->mix(p->e->ctx, a->h, p->s, out);
     if (rc != QTK_OK)

@@ -31,15 +31,24 @@ struct engine_sites {
   struct qtk_site sites[];
 };
 
+/* A place in the stack of a linear. */
+struct engine_stacked {
+  struct block_linear *linear;
+  struct block_site site;
+};
+
 struct engine_adapter {
   const char *name;
   const struct qtk_adapter_ops *ops;
   const void *options;
   struct qtk_pattern *targets; /* NULL: every tensor */
+  const struct qtk_tuned *tuned; /* its values; or NULL */
+  int on; /* takes part */
   int attached;
   void *h; /* if attached */
   struct engine_sites *sites;
   int n_sites;
+  struct engine_stacked *stacked; /* [n_sites] */
   QTK_VEC(int) tensors; /* of the model, one a site */
   QTK_VEC(int) trained; /* of the model */
   QTK_VEC(struct engine_param) params;
@@ -64,7 +73,6 @@ struct qtk_engine {
 
   struct engine_adapter *adapters; /* lowest first */
   int n_adapters;
-  int n_tuned; /* the lowest of them, whose values are the model's */
   const struct qtk_tuned *alone; /* in the place of the model's, or NULL */
   int64_t lowest; /* the place furthest down that wants a gradient: enum engine_place */
 
@@ -160,5 +168,14 @@ int qtk_engine_claim(struct qtk_engine *e, const struct qtk_attached *attached, 
 /* Makes instances, parameters and stacks, once the weights are held. */
 int qtk_engine_attach(struct qtk_engine *e);
 void qtk_engine_detach(struct qtk_engine *e);
+
+/* ---- engine-select ---- */
+
+/* QTK_EJOB if it cannot be left out. */
+int qtk_engine_check_off(const struct engine_adapter *a);
+/* Each place in the stack of a linear that the instance has. */
+int qtk_engine_find_stacks(struct qtk_engine *e, struct engine_adapter *a);
+/* Stacks of the adapters that are on, lowest first. */
+void qtk_engine_stack(struct qtk_engine *e);
 
 #endif

@@ -51,7 +51,7 @@ struct loss {
 static const struct engine_adapter *loss_objective(const struct qtk_engine *e)
 {
   for (int i = e->n_adapters - 1; i >= 0; i--)
-    if (e->adapters[i].ops->loss != NULL)
+    if (e->adapters[i].on && e->adapters[i].ops->loss != NULL)
       return &e->adapters[i];
   return NULL;
 }

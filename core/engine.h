@@ -15,7 +15,11 @@ struct qtk_attached {
   const struct qtk_adapter_ops *ops;
   const void *options;
   const char *targets; /* expression over canonical names, of tensors that it is offered; NULL: all */
+  const struct qtk_tuned *tuned; /* its values, in the place of a start; or NULL */
+  int off;                       /* takes no part until qtk_engine_select puts it on */
 };
+/* A tuned adapter as it is attached. */
+QTK_PUBLIC struct qtk_attached qtk_attached_of(const struct qtk_tuned *tuned);
 
 /* The model's own tuned adapters come first, number 0 on, with their values; then those of
  * `adapters`, with their starts. Weights are held (mapped where they can be) until close. With a memory limit
@@ -118,8 +122,9 @@ QTK_PUBLIC int qtk_engine_load(struct qtk_engine *e, int adapter, const struct q
  * engine's values are then the rounded ones, and `changed` has been told that they are final. */
 QTK_PUBLIC int qtk_engine_save(struct qtk_engine *e, int adapter, struct qtk_tuned *tuned);
 /* Which adapters take part from now on, on [n adapters]: those that do not are as if they were
- * not there, and keep their values. No weight is touched. QTK_EUSAGE for one that trains
- * tensors of the base itself, which cannot be left out. Between passes only. */
+ * not there, and keep their values. No weight is touched. QTK_EJOB for one that trains
+ * tensors of the base itself, which cannot be left out, and for more than can stack. Between
+ * passes only; what sessions have cached was made by those that took part until then. */
 QTK_PUBLIC int qtk_engine_select(struct qtk_engine *e, const char *on);
 
 /* Tells an adapter that the values of its parameters are new; `final` as struct

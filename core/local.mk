@@ -90,6 +90,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/engine-forward.c \
 	%D%/engine-inner.h \
 	%D%/engine-loss.c \
+	%D%/engine-select.c \
 	%D%/engine-train.c \
 	%D%/engine-tuned.c \
 	%D%/engine-weights.c \

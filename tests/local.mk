@@ -86,6 +86,7 @@ BLACK_TESTS = \
 	%D%/numeric/smollm2 \
 	%D%/numeric/tokenizer-model \
 	%D%/numeric/tokenizer-pieces \
+	%D%/numeric/switch \
 	%D%/numeric/train \
 	%D%/numeric/walk
 
@@ -214,6 +215,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_smollm2_LDADD = $(MODEL_LIBS)
 %C%_numeric_tokenizer_model_LDADD = $(MODEL_LIBS)
 %C%_numeric_tokenizer_pieces_LDADD = $(MODEL_LIBS)
+%C%_numeric_switch_LDADD = $(MODEL_LIBS)
 %C%_numeric_train_LDADD = $(MODEL_LIBS)
 %C%_numeric_calibrate_LDADD = $(MODEL_LIBS)
 %C%_numeric_walk_LDADD = $(MODEL_LIBS)
