@@ -45,7 +45,8 @@ FUZZERS += %D%/fuzz-toml
 
 if ENABLE_FUZZING
 FUZZ_MAIN =
-FUZZ_LINK = -fsanitize=fuzzer
+# The core holds C++, and clang links these programs as C.
+FUZZ_LINK = -fsanitize=fuzzer -fsanitize-link-c++-runtime
 noinst_PROGRAMS = $(FUZZERS)
 else
 FUZZ_MAIN = %D%/replay.c

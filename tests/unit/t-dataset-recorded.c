@@ -77,32 +77,45 @@ static void check_case(struct qtk_context *ctx, const struct qtk_dataset_reader 
   free(path);
 }
 
+/* The tokenizers of all cases: by the name of their file, with the token that ends texts. */
+static const char *const tokenizers[][2] = {{"tokenizer", "<|im_end|>"}, {"spaces", "</s>"}};
+
+static void check_cases(struct qtk_context *ctx, const char *folder, const json_t *all, int which)
+{
+  char *name = qtk_str_format("%s.json", tokenizers[which][0]), *json = recorded(name);
+  struct qtk_dataset_reader reader = {
+      .file = "a model",
+      .chat_template = json_string_value(json_object_get(all, "chat_template"))};
+  struct qtk_tokenizer *t;
+  json_t *c;
+  size_t i;
+  assert_int_equal(qtk_tokenizer_open(json, &t), QTK_OK);
+  reader.tokenizer = t;
+  reader.end = qtk_tokenizer_find(t, tokenizers[which][1]);
+  json_array_foreach(json_object_get(all, "cases"), i, c)
+    if (strcmp(json_string_value(json_object_get(c, "tokenizer")), tokenizers[which][0]) == 0)
+      check_case(ctx, &reader, folder, c);
+  qtk_tokenizer_close(t);
+  free(json);
+  free(name);
+}
+
 static void same_as_recorded(void **state)
 {
   struct qtk_context_options options = {.threads = *(int *)*state};
-  char folder[] = "/tmp/qtk-dataset-XXXXXX", *json = recorded("tokenizer.json");
-  char *text = recorded("expected.json");
-  struct qtk_dataset_reader reader = {.file = "a model"};
-  struct qtk_tokenizer *t;
+  char folder[] = "/tmp/qtk-dataset-XXXXXX", *text = recorded("expected.json");
   struct qtk_context *ctx;
-  json_t *all, *c;
-  size_t i;
+  json_t *all;
   assert_non_null(mkdtemp(folder));
   assert_int_equal(qtk_context_open(&options, &ctx), QTK_OK);
-  assert_int_equal(qtk_tokenizer_open(json, &t), QTK_OK);
   assert_int_equal(qtk_json_parse(text, strlen(text), "expected.json", &all), QTK_OK);
-  reader.tokenizer = t;
-  reader.end = qtk_tokenizer_find(t, "<|im_end|>");
-  reader.chat_template = json_string_value(json_object_get(all, "chat_template"));
-  assert_int_equal(json_array_size(json_object_get(all, "cases")), 11);
-  json_array_foreach(json_object_get(all, "cases"), i, c)
-    check_case(ctx, &reader, folder, c);
+  assert_int_equal(json_array_size(json_object_get(all, "cases")), 14);
+  check_cases(ctx, folder, all, 0);
+  check_cases(ctx, folder, all, 1);
   assert_int_equal(ctx->arena.used, 0);
   json_decref(all);
-  qtk_tokenizer_close(t);
   qtk_context_close(ctx);
   qtk_remove_tree(folder);
-  free(json);
   free(text);
 }
 

@@ -4,8 +4,8 @@
 
     record.py MODEL.gguf ../nano/llama/tokenizer.json QTK_TEST_DATA/data
 
-writes tokenizer.json, the given one with tokens around texts and turns; expected.json:
-cases of a file, how it is read, and the sequences as ids and labels (-100: not scored;
+writes tokenizer.json, the given one with tokens around texts and turns, and spaces.json,
+one of the sort that puts a space before a text; expected.json: cases of a file, how it is read, and the sequences as ids and labels (-100: not scored;
 not shifted); and files.json: whole files read with the tokenizer of MODEL, as counts and
 a digest of int64 starts, int32 ids and int32 targets. MODEL is SmolLM2-135M-Instruct,
 whose file holds its chat template. How each form is tokenised, and what is masked,
@@ -26,7 +26,7 @@ import sys
 
 import gguf
 import numpy as np
-from tokenizers import Tokenizer, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 INPUT = ("Below is an instruction that describes a task, paired with an input that provides "
@@ -53,19 +53,35 @@ COMPLETIONS = [
     {"prompt": "The capital of France is", "completion": " Paris."},
     {"prompt": "", "completion": "A text of its own."},
     {"prompt": "def double(x):\n", "completion": "    return 2 * x\n"},
+    {"prompt": "The answer is\n", "completion": "for all of it: 42"},
 ]
 TEXTS = ["The quick brown fox.\n\nIt jumps.", "", "Stra\u00dfe \u65e5\u672c 12345 \t end",
          " ".join(["again and"] * 20)]
 
 
-def make_tokenizer(path):
-    t = Tokenizer.from_file(path)
-    t.add_special_tokens(["<s>", "<|im_start|>", "<|im_end|>"])
+def finish(t, name, eos):
     bos = t.token_to_id("<s>")
     t.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B",
                                                      special_tokens=[("<s>", bos)])
-    t.save("tokenizer.json")
-    return PreTrainedTokenizerFast(tokenizer_object=t, bos_token="<s>", eos_token="<|im_end|>")
+    t.save(name)
+    return PreTrainedTokenizerFast(tokenizer_object=t, bos_token="<s>", eos_token=eos)
+
+
+def make_tokenizer(path):
+    t = Tokenizer.from_file(path)
+    t.add_special_tokens(["<s>", "<|im_start|>", "<|im_end|>"])
+    return finish(t, "tokenizer.json", "<|im_end|>")
+
+
+def make_spaces():
+    t = Tokenizer(models.BPE(unk_token="<unk>"))
+    t.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    t.decoder = decoders.Metaspace(prepend_scheme="first")
+    trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=["<unk>", "<s>", "</s>"],
+                                  show_progress=False)
+    t.train_from_iterator([row[key] for row in COMPLETIONS for key in row] +
+                          [m["content"] for m in CONVERSATIONS[1]] + ["[INST] [/INST]"], trainer)
+    return finish(t, "spaces.json", "</s>")
 
 
 def marked(template):
@@ -109,8 +125,26 @@ def apart(t, row):
 
 def completion(t, row):
     ids = t(row["prompt"] + row["completion"])["input_ids"] + [t.eos_token_id]
-    n = len(t(row["prompt"])["input_ids"])
+    prompt = t(row["prompt"])["input_ids"]
+    n = len(prompt)
+    assert ids[:n] == prompt, row
     return ids, [-100] * n + ids[n:]
+
+
+def talk_in_brackets(t, messages):
+    """Llama 2's template; a token belongs to an answer if it begins in one."""
+    text, answers = "", []
+    for m in messages:
+        if m["role"] == "user":
+            text += f"<s>[INST] {m['content'].strip()} [/INST]"
+        else:
+            answers.append([len(text), 0])
+            text += f" {m['content'].strip()} </s>"
+            answers[-1][1] = len(text)
+    out = t(text, add_special_tokens=False, return_offsets_mapping=True)
+    ids = out["input_ids"]
+    return ids, [i if any(a <= start < b for a, b in answers) else -100
+                 for i, (start, _) in zip(ids, out["offset_mapping"])]
 
 
 def everything(example):
@@ -190,6 +224,8 @@ def main():
     array = json.dumps(INSTRUCTIONS, indent=2)
     completions = [completion(t, row) for row in COMPLETIONS]
     texts = lines({"text": text, "url": "x"} for text in TEXTS)
+    spaces = make_spaces()
+    turns = CONVERSATIONS[1][1:]
     longest = max(len(ids) for ids, _ in stanford)
     cases = [
         ("conversations", "t.jsonl", talks, {"length": 512}, talk),
@@ -207,10 +243,16 @@ def main():
         ("completions, all", "t.jsonl", lines(COMPLETIONS), {"length": 512, "train_on": "all"},
          [everything(e) for e in completions]),
         ("documents", "t.ndjson", texts, {"length": 16}, cut(t, TEXTS, 16)),
+        ("completions, spaces", "t.jsonl", lines(COMPLETIONS), {"length": 512},
+         [completion(spaces, row) for row in COMPLETIONS]),
+        ("conversation, spaces", "t.jsonl", lines([{"messages": turns}]),
+         {"length": 512, "template": "llama2"}, [talk_in_brackets(spaces, turns)]),
+        ("documents, spaces", "t.jsonl", texts, {"length": 32}, cut(spaces, TEXTS, 32)),
         ("a text", "t.txt", TEXTS[0], {"length": 512}, [everything((t(TEXTS[0])["input_ids"], 0))]),
     ]
     json.dump({"chat_template": template, "cases": [
         {"name": name, "file": file, "content": content, "recipe": recipe,
+         "tokenizer": "spaces" if "spaces" in name else "tokenizer",
          "sequences": [{"ids": ids, "labels": labels} for ids, labels in want]}
         for name, file, content, recipe, want in cases]}, open("expected.json", "w"))
     json.dump(whole_files(sys.argv[1], sys.argv[3]), open("files.json", "w"), indent=1)
