@@ -123,6 +123,8 @@ static int manifest_member(struct qtk_bundle *b, size_t i, const struct qtk_toml
   if (rc != QTK_OK)
     return rc;
   m->name = qtk_toml_text(name);
+  if (strcmp(m->name, QTK_BUNDLE_SIGNATURE) == 0)
+    return qtk_toml_error(name, "member \"%s\": a manifest does not list it", m->name);
   if (qtk_toml_int(bytes) < 0)
     return qtk_toml_error(bytes, "bytes = %lld: allowed are 0 and more",
                           (long long)qtk_toml_int(bytes));

@@ -13,6 +13,7 @@
 #define QTK_BUNDLE_TENSORS "tensors/"       /* what tensors' members begin with */
 #define QTK_BUNDLE_ADAPTERS "adapters/"     /* and those of adapters */
 #define QTK_BUNDLE_ALIGN 64                 /* parameters lie together, each at a multiple */
+#define QTK_BUNDLE_SIGNATURE "signature"    /* behind all others, in no manifest */
 
 /* ---- writing ------------------------------------------------------------------ */
 
@@ -54,6 +55,11 @@ struct qtk_loaded; /* core/registry.h */
 
 struct qtk_bundle {
   struct qtk_map map;
+  const void *manifest_text; /* in the map */
+  size_t manifest_bytes;
+  uint64_t end; /* of the members that the manifest lists */
+  int is_signed;
+  struct qtk_signature signature;
   struct qtk_toml *manifest;
   const char *kind, *model_digest;
   struct qtk_bundle_member *members; /* sorted by name */
@@ -71,6 +77,9 @@ struct qtk_bundle {
 
 /* Reads the text into b: members without their data, tensors without their places. */
 int qtk_bundle_manifest_read(struct qtk_bundle *b, const char *text, size_t n);
+
+/* QTK_EMISMATCH unless the signature, if there is one, is right. */
+int qtk_bundle_check_signature(const struct qtk_bundle *b);
 
 /* The member of that name, or NULL; that of a part of a tensor. */
 struct qtk_bundle_member *qtk_bundle_find(const struct qtk_bundle *b, const char *name);

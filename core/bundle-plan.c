@@ -17,6 +17,8 @@ static int plan_add(struct qtk_bundle_plan *plan, char *name, struct qtk_bundle_
   int rc = qtk_tar_check_name(name);
   if (rc == QTK_OK && strcmp(name, QTK_BUNDLE_MANIFEST) == 0)
     rc = qtk_error(QTK_EINPUT, "member \"%s\": that is the name of the manifest", name);
+  if (rc == QTK_OK && strcmp(name, QTK_BUNDLE_SIGNATURE) == 0)
+    rc = qtk_error(QTK_EINPUT, "member \"%s\": that is the name of the signature", name);
   if (rc != QTK_OK) {
     free(name);
     return rc;

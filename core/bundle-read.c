@@ -43,7 +43,9 @@ static int bundle_read_manifest(struct qtk_bundle *b, struct qtk_tar *tar)
   if (entry.bytes > QTK_TOML_BYTES)
     return qtk_error(QTK_EINPUT, "manifest: %llu bytes, allowed are %u",
                      (unsigned long long)entry.bytes, QTK_TOML_BYTES);
-  return qtk_bundle_manifest_read(b, (const char *)b->map.data + entry.offset, entry.bytes);
+  b->manifest_text = b->map.data + entry.offset;
+  b->manifest_bytes = entry.bytes;
+  return qtk_bundle_manifest_read(b, b->manifest_text, b->manifest_bytes);
 }
 
 static int bundle_place(struct qtk_bundle *b, const struct qtk_tar_entry *entry)
@@ -60,12 +62,28 @@ static int bundle_place(struct qtk_bundle *b, const struct qtk_tar_entry *entry)
   return QTK_OK;
 }
 
+/* A member behind the manifest; its header begins at `at`. */
+static int bundle_meet(struct qtk_bundle *b, const struct qtk_tar_entry *entry, uint64_t at)
+{
+  if (b->is_signed)
+    return qtk_error(QTK_EINPUT, "member \"%s\" stands behind the signature", entry->name);
+  if (strcmp(entry->name, QTK_BUNDLE_SIGNATURE) != 0)
+    return bundle_place(b, entry);
+  b->is_signed = 1;
+  b->end = at;
+  return qtk_signature_read((const char *)b->map.data + entry->offset, entry->bytes,
+                            &b->signature);
+}
+
 static int bundle_place_members(struct qtk_bundle *b, struct qtk_tar *tar)
 {
   struct qtk_tar_entry entry;
+  uint64_t at = tar->at;
   int more, rc = QTK_OK;
-  while (rc == QTK_OK && (more = qtk_tar_next(tar, &entry)) != 0)
-    rc = more < 0 ? more : bundle_place(b, &entry);
+  for (; rc == QTK_OK && (more = qtk_tar_next(tar, &entry)) != 0; at = tar->at)
+    rc = more < 0 ? more : bundle_meet(b, &entry, at);
+  if (!b->is_signed)
+    b->end = at;
   for (size_t i = 0; i < b->n_members && rc == QTK_OK; i++)
     if (!b->members[i].data)
       rc = qtk_error(QTK_EINPUT, "member \"%s\" is missing", b->members[i].name);
@@ -212,12 +230,18 @@ static int bundle_verify_model(const struct qtk_bundle *b)
   return rc;
 }
 
-int qtk_bundle_verify(struct qtk_context *ctx, const struct qtk_bundle *b)
+int qtk_bundle_verify_members(struct qtk_context *ctx, const struct qtk_bundle *b)
 {
   int rc = qtk_parallel(ctx, b->n_members, bundle_verify_member, (void *)b);
   if (rc == QTK_OK && b->model_digest)
     rc = bundle_verify_model(b);
   return rc == QTK_OK ? rc : qtk_error_at(rc, "%s", b->map.path);
+}
+
+int qtk_bundle_verify(struct qtk_context *ctx, const struct qtk_bundle *b)
+{
+  int rc = qtk_bundle_verify_members(ctx, b);
+  return rc == QTK_OK ? qtk_bundle_check_signature(b) : rc;
 }
 
 /* ---- what is in it ----------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 #include "core/bundle-tar.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #define TAR_PAX_BYTES 4096 /* more than any header of ours */
@@ -75,14 +76,45 @@ static int tar_octal(const char *field, size_t n, uint64_t *value)
   return digits > 0 && i == n;
 }
 
-static int tar_check_sum(const struct tar_header *h)
+/* The sum of a header's bytes, those of the sum itself as blanks. */
+static unsigned tar_sum(const struct tar_header *h)
 {
   const uint8_t *bytes = (const uint8_t *)h;
-  uint64_t sum = 8 * ' ', said;
+  unsigned sum = 8 * ' ';
   for (size_t i = 0; i < sizeof *h; i++)
     if (i < offsetof(struct tar_header, checksum) || i >= offsetof(struct tar_header, type))
       sum += bytes[i];
-  return tar_octal(h->checksum, sizeof h->checksum, &said) && said == sum;
+  return sum;
+}
+
+/* Six digits, a zero byte and a blank: no byte of a header can be another one unseen. */
+static void tar_write_sum(unsigned sum, char checksum[8])
+{
+  snprintf(checksum, 8, "%06o", sum);
+  checksum[7] = ' ';
+}
+
+static int tar_check_sum(const struct tar_header *h)
+{
+  char wanted[8];
+  tar_write_sum(tar_sum(h), wanted);
+  return memcmp(h->checksum, wanted, sizeof wanted) == 0;
+}
+
+void qtk_tar_header(const char *name, uint64_t bytes, uint8_t block[QTK_TAR_BLOCK])
+{
+  struct tar_header *h = (void *)block;
+  memset(h, 0, sizeof *h);
+  snprintf(h->name, sizeof h->name, "%s", name);
+  snprintf(h->mode, sizeof h->mode, "%07o", 0644);
+  snprintf(h->uid, sizeof h->uid, "%07o", 0);
+  snprintf(h->gid, sizeof h->gid, "%07o", 0);
+  snprintf(h->size, sizeof h->size, "%011llo", (unsigned long long)bytes);
+  snprintf(h->mtime, sizeof h->mtime, "%011o", 0);
+  h->type = '0';
+  memcpy(h->magic, "ustar", 6);
+  memcpy(h->version, "00", 2);
+  tar_write_sum(tar_sum(h), h->checksum);
 }
 
 static int tar_check_type(const struct tar_header *h, uint64_t at)

@@ -24,6 +24,9 @@ struct qtk_tar_entry {
  * but zeros follows the end. */
 int qtk_tar_next(struct qtk_tar *tar, struct qtk_tar_entry *entry);
 
+/* The header of a member as bundles have it: mode 0644, owner, group and time 0. */
+void qtk_tar_header(const char *name, uint64_t bytes, uint8_t block[QTK_TAR_BLOCK]);
+
 /* QTK_EINPUT unless `name` is a relative path of letters, digits and ".-_+:@" without
  * empty, "." and ".." parts. */
 int qtk_tar_check_name(const char *name);

@@ -9,6 +9,7 @@
 #include <qtk/tensor.h>
 
 #include "core/part.h"
+#include "core/sign.h"
 #include "core/tuned.h"
 
 #define QTK_BUNDLE_VERSION 1 /* of the manifest */
@@ -80,8 +81,18 @@ QTK_PUBLIC int qtk_bundle_open(const char *path, struct qtk_bundle **b);
 QTK_PUBLIC void qtk_bundle_close(struct qtk_bundle *b); /* NULL is fine */
 
 /* Hashes every member in parallel: QTK_EINPUT names the first, in the order of the
- * file, that differs; so does a model digest that does not follow from them. */
+ * file, that differs; so does a model digest that does not follow from them.
+ * QTK_EMISMATCH for a signature that is wrong; whose it is stays the caller's matter. */
 QTK_PUBLIC int qtk_bundle_verify(struct qtk_context *ctx, const struct qtk_bundle *b);
+/* The same without the signature. */
+QTK_PUBLIC int qtk_bundle_verify_members(struct qtk_context *ctx, const struct qtk_bundle *b);
+
+/* Who signed the manifest, and so all members; NULL if nobody did. */
+QTK_PUBLIC const struct qtk_signature *qtk_bundle_signature(const struct qtk_bundle *b);
+/* Signs it: writes the file again, with a signature in place of one that it has. The
+ * bundle stays open on what the file was. */
+QTK_PUBLIC int qtk_bundle_sign(struct qtk_context *ctx, const struct qtk_bundle *b,
+                               const struct qtk_key *key);
 
 QTK_PUBLIC const char *qtk_bundle_kind(const struct qtk_bundle *b);
 QTK_PUBLIC const char *qtk_bundle_model_digest(const struct qtk_bundle *b); /* adapters: NULL */

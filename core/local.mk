@@ -30,6 +30,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/bundle-manifest.c %D%/bundle-manifest.h \
 	%D%/bundle-plan.c \
 	%D%/bundle-read.c \
+	%D%/bundle-sign.c \
 	%D%/bundle-tar.c %D%/bundle-tar.h \
 	%D%/bundle-write.c \
 	%D%/chat.c %D%/chat.h \
@@ -171,6 +172,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/schedule.c %D%/schedule.h \
 	%D%/sample.c %D%/sample.h \
 	%D%/session.c %D%/session.h \
+	%D%/sign.c %D%/sign.h \
 	%D%/source.c %D%/source.h \
 	%D%/state.c %D%/state.h \
 	%D%/state-unit.c %D%/state-unit.h \
@@ -258,12 +260,14 @@ bin_PROGRAMS += %D%/qtk
 	%D%/cli/generate-print.c \
 	%D%/cli/generate-prompt.c \
 	%D%/cli/inspect.c \
+	%D%/cli/key.c \
 	%D%/cli/machine.c %D%/cli/machine.h \
 	%D%/cli/main.c \
 	%D%/cli/plugin.c \
 	%D%/cli/plugin-check.c \
 	%D%/cli/plugin-new.c \
 	%D%/cli/run.c \
+	%D%/cli/sign.c \
 	%D%/cli/signal.c \
 	%D%/cli/table.c
 

@@ -7,6 +7,7 @@ dist_man_MANS += \
 	%D%/qtk-generate.1 \
 	%D%/qtk-inspect.1 \
 	%D%/qtk-job.5 \
+	%D%/qtk-key.1 \
 	%D%/qtk-run.1 \
 	%D%/qtk-plugin.1 \
 	%D%/qtk-abi.3 \

@@ -18,6 +18,7 @@ UNIT_TESTS = \
 	%D%/unit/t-bundle \
 	%D%/unit/t-bundle-adapter \
 	%D%/unit/t-bundle-format \
+	%D%/unit/t-bundle-sign \
 	%D%/unit/t-chat \
 	%D%/unit/t-context \
 	%D%/unit/t-dataset \
@@ -39,6 +40,7 @@ UNIT_TESTS = \
 	%D%/unit/t-report \
 	%D%/unit/t-rtn \
 	%D%/unit/t-sample \
+	%D%/unit/t-sign \
 	%D%/unit/t-state \
 	%D%/unit/t-str \
 	%D%/unit/t-suite \
@@ -126,6 +128,7 @@ SH_TESTS = \
 	%D%/cli/4061-budget-measured.sh \
 	%D%/cli/4070-redo.sh \
 	%D%/cli/4080-nf4.sh \
+	%D%/cli/6000-sign.sh \
 	%D%/cli/9000-full-disk.sh \
 	%D%/cli/9010-broken-models.sh \
 	$(LINT_TESTS)

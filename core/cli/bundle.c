@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * qtk bundle: what is in a bundle, and whether it is whole. */
+ * qtk bundle: what is in a bundle, whether it is whole, and who signed it. */
 #include <string.h>
 
 #include "core/bundle.h"
@@ -99,7 +99,7 @@ static int bundle_list(int argc, char **argv)
 
 /* ---- verify ---------------------------------------------------------------------------- */
 
-static int bundle_say(const struct qtk_bundle *b, const char *path)
+static int bundle_say(const struct qtk_bundle *b, const char *path, int trusted)
 {
   char size[QTK_SIZE_TEXT];
   uint64_t bytes = 0;
@@ -111,34 +111,47 @@ static int bundle_say(const struct qtk_bundle *b, const char *path)
   if (qtk_bundle_model_digest(b) != NULL)
     printf("model digest %s\n", qtk_bundle_model_digest(b));
   cli_print_redo(b);
+  cli_print_signature(b);
+  if (qtk_bundle_signature(b) == NULL)
+    printf("not signed\n");
+  else if (trusted)
+    printf("that is the key that was wanted\n");
+  else
+    printf("the signature is right; --key FILE also says whether the key is one that you trust\n");
   return cli_flush();
 }
 
 static int bundle_verify(int argc, char **argv)
 {
-  static const struct cli_usage usage = {
-    "bundle verify", "FILE", 1, 1, bundle_no_options,
-    "Hashes every member again and compares it with the manifest."};
+  const char *key = NULL;
+  const struct cli_option bundle_options[] = {
+    {"key", CLI_TEXT, &key, "NAME.pub", "the public key that must have signed it"}, {0}};
+  const struct cli_usage usage = {
+    "bundle verify", "FILE", 1, 1, bundle_options,
+    "Hashes every member again and compares it with the manifest, and checks the signature over\n"
+    "the manifest, if there is one. With --key there must be one, and of that key."};
   struct qtk_context_options options = {.stop = cli_stop_flag()};
   struct qtk_context *ctx;
   struct qtk_bundle *b;
   int rc = cli_parse(&usage, &argc, argv);
   if (rc != QTK_OK || (rc = qtk_bundle_open(argv[0], &b)) != QTK_OK)
     return rc;
-  rc = qtk_context_open(&options, &ctx);
-  if (rc == QTK_OK) {
+  if (key != NULL)
+    rc = cli_check_signer(b, argv[0], key);
+  if (rc == QTK_OK && (rc = qtk_context_open(&options, &ctx)) == QTK_OK) {
     rc = qtk_bundle_verify(ctx, b);
     qtk_context_close(ctx);
   }
   if (rc == QTK_OK)
-    rc = bundle_say(b, argv[0]);
+    rc = bundle_say(b, argv[0], key != NULL);
   qtk_bundle_close(b);
   return rc;
 }
 
 static const struct cli_verb bundle_verbs[] = {
   {"list", "the members with their digests", bundle_list},
-  {"verify", "hash all members again", bundle_verify},
+  {"verify", "hash all members again, check the signature", bundle_verify},
+  {"sign", "sign with a secret key", cli_bundle_sign},
   {0},
 };
 

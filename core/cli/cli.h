@@ -90,12 +90,19 @@ int cli_eval(int argc, char **argv);
 int cli_generate(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 int cli_bundle(int argc, char **argv);
+int cli_bundle_sign(int argc, char **argv);
+int cli_key(int argc, char **argv);
 
 /* What of a bundle was made in a later run than the rest; see --redo of qtk run. */
 struct qtk_bundle;
 void cli_print_redo(const struct qtk_bundle *b);
 /* Its adapters: what each is, what it is made for, how large. */
 int cli_print_adapters(const struct qtk_bundle *b);
+/* Who signed it, if somebody did. */
+void cli_print_signature(const struct qtk_bundle *b);
+/* QTK_EMISMATCH unless the public key in the file `key` is the one that signed the bundle;
+ * the signature itself is not checked. */
+int cli_check_signer(const struct qtk_bundle *b, const char *path, const char *key);
 
 /* A plugin by file or by name; looked at from a child process before this one loads
  * it. `kind` may be NULL. */

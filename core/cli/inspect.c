@@ -271,6 +271,7 @@ static int inspect_bundle(const char *path, int *is_model)
   if (*is_model)
     printf("model digest %s\n", qtk_bundle_model_digest(b));
   cli_print_redo(b);
+  cli_print_signature(b);
   rc = cli_print_adapters(b);
   qtk_bundle_close(b);
   return rc == QTK_OK ? cli_flush() : rc;

@@ -13,7 +13,8 @@ static const struct cli_verb main_verbs[] = {
   {"eval", "perplexity of a model on a text", cli_eval},
   {"generate", "continue a prompt, or chat", cli_generate},
   {"bench", "measure how fast a model runs on this machine", cli_bench},
-  {"bundle", "list or verify what a bundle holds", cli_bundle},
+  {"bundle", "list, verify or sign what a bundle holds", cli_bundle},
+  {"key", "make or show keys for signatures", cli_key},
   {"plugin", "list, describe and find plugins", cli_plugin},
   {0},
 };

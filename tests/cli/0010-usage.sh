@@ -26,7 +26,7 @@ wrong "did you mean 'list'" qtk plugin lst
 wrong "a verb is missing" qtk bundle
 
 # Every verb explains itself.
-for verb in run inspect eval "bundle list" "bundle verify" "plugin list" "plugin describe" \
+for verb in run inspect eval "bundle list" "bundle verify" "bundle sign" "key new" "key show" "plugin list" "plugin describe" \
   "plugin path"; do
   expect_status 0 qtk $verb --help
   expect_text "usage: qtk $verb" out
