@@ -203,6 +203,8 @@ static int adapters_add_param(struct qtk_engine *e, struct engine_adapter *a,
   void *memory;
   int rc = adapters_check_param(a, param);
 
+  if (rc == QTK_OK && e->planned)
+    return qtk_vec_push(&a->params, p);
   if (rc == QTK_OK)
     rc = qtk_device_alloc(e->ctx, (size_t)adapters_values(param) * sizeof(float), "adapters",
                           &memory);
@@ -256,7 +258,7 @@ int qtk_engine_attach(struct qtk_engine *e)
       rc = adapters_make_params(e, a);
     if (rc == QTK_OK)
       rc = qtk_engine_find_stacks(e, a);
-    if (rc == QTK_OK && a->tuned == NULL)
+    if (rc == QTK_OK && a->tuned == NULL && !e->planned)
       rc = qtk_engine_changed(e, i, 0);
     if (rc != QTK_OK)
       return qtk_error_at(rc, "adapter %s", a->name);

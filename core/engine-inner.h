@@ -64,6 +64,7 @@ struct qtk_engine {
   struct qtk_model *model;
   const struct qtk_arch_model *arch;
   int streaming; /* a block's weights are held only while it runs */
+  int planned;   /* shapes alone: nothing is held, no parameter has a place */
 
   struct engine_layer *layers; /* [arch->layers] */
   struct engine_weight embedding, positions, project_in, project_out, head;
@@ -103,6 +104,8 @@ enum engine_slot {
   ENGINE_DNARROW
 };
 
+/* Blocks without weights. */
+int qtk_engine_make_blocks(struct qtk_engine *e);
 /* Whether a pass keeps what the gradient needs at a place inside or behind the blocks. */
 int qtk_engine_tapes(const struct qtk_engine *e, const struct qtk_session *s, int64_t place);
 /* The engine that a site is of. */
@@ -133,6 +136,8 @@ int qtk_engine_loss(struct qtk_session *s, const struct qtk_batch *batch,
 /* Numbers of the model's tensors; vectors into backend memory. */
 int qtk_engine_find_weights(struct qtk_engine *e);
 int qtk_engine_hold_all(struct qtk_engine *e);
+/* Of an engine that is planned: each matrix has its layout and no data. */
+void qtk_engine_plan_weights(struct qtk_engine *e, const struct qtk_qlayout *const *layouts);
 void qtk_engine_free_weights(struct qtk_engine *e);
 /* From now on a block's weights are held only while it runs: 1, or 0 if they are
  * already, or cannot be. */

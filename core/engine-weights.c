@@ -95,16 +95,21 @@ static struct qtk_tensor *weights_place(struct qtk_engine *e, const struct qtk_a
   return t->bias ? &n->bias : &n->weight;
 }
 
-int qtk_engine_find_weights(struct qtk_engine *e)
+static void weights_none(struct qtk_engine *e)
 {
-  const struct qtk_arch *arch = qtk_model_arch(e->model);
-  int rc = QTK_OK;
-
   e->embedding.tensor = e->positions.tensor = e->project_in.tensor = e->project_out.tensor =
       e->head.tensor = -1;
   for (int64_t i = 0; i < e->arch->layers; i++)
     for (int role = 0; role < QTK_ROLE_LINEARS; role++)
       e->layers[i].weights[role].tensor = -1;
+}
+
+int qtk_engine_find_weights(struct qtk_engine *e)
+{
+  const struct qtk_arch *arch = qtk_model_arch(e->model);
+  int rc = QTK_OK;
+
+  weights_none(e);
   for (int i = 0; rc == QTK_OK && i < qtk_arch_tensors(arch); i++) {
     const struct qtk_arch_tensor *t = qtk_arch_tensor(arch, i);
     int trained = qtk_engine_trains(e, i);
@@ -135,6 +140,22 @@ int qtk_engine_put(struct qtk_engine *e, int tensor, const struct qtk_tensor *va
   else
     *(t->bias ? &e->final_norm.dbias : &e->final_norm.dweight) = *gradient;
   return QTK_OK;
+}
+
+void qtk_engine_plan_weights(struct qtk_engine *e, const struct qtk_qlayout *const *layouts)
+{
+  const struct qtk_arch *arch = qtk_model_arch(e->model);
+
+  weights_none(e);
+  for (int i = 0; i < qtk_arch_tensors(arch); i++) {
+    const struct qtk_arch_tensor *t = qtk_arch_tensor(arch, i);
+    if (t->ndim != 2)
+      continue;
+    struct engine_weight *w = weights_matrix(e, t);
+    *w = (struct engine_weight){.tensor = i, .host = {.layout = *layouts[i]}};
+    if (t->layer >= 0)
+      e->layers[t->layer].block.linears[t->role].w = w->host;
+  }
 }
 
 /* ---- holding ---------------------------------------------------------------------------------- */

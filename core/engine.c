@@ -10,7 +10,7 @@
 
 /* ---- open and close ------------------------------------------------------------------- */
 
-static int engine_make_blocks(struct qtk_engine *e)
+int qtk_engine_make_blocks(struct qtk_engine *e)
 {
   const struct qtk_arch *arch = qtk_model_arch(e->model);
   int rc = QTK_OK;
@@ -29,7 +29,7 @@ static int engine_open(struct qtk_engine *e, const struct qtk_attached *adapters
 
   if (!qtk_model_has_weights(e->model))
     return qtk_error(QTK_EINPUT, "%s: the model has no weights", qtk_model_path(e->model));
-  rc = engine_make_blocks(e);
+  rc = qtk_engine_make_blocks(e);
   if (rc == QTK_OK)
     rc = qtk_engine_claim(e, adapters, n_adapters);
   if (rc == QTK_OK)
@@ -86,7 +86,7 @@ const struct qtk_tuned *qtk_engine_tuned(const struct qtk_engine *e, int i)
 {
   if (e->alone != NULL)
     return i == 0 ? e->alone : NULL;
-  return e->streaming ? NULL : qtk_model_tuned(e->model, i);
+  return e->streaming || e->planned ? NULL : qtk_model_tuned(e->model, i);
 }
 
 void qtk_engine_close(struct qtk_engine *e)

@@ -104,6 +104,30 @@ QTK_PUBLIC int qtk_session_backward(struct qtk_session *s, const struct qtk_batc
                                     const struct qtk_tensor *hidden, double scale, double *sum,
                                     double *weight);
 
+/* ---- planning -------------------------------------------------------------------------- */
+
+/* A model that trains its topmost adapter; nothing of it needs to be there but shapes. */
+struct qtk_engine_case {
+  struct qtk_model *model;
+  const struct qtk_qlayout *const *layouts; /* of each tensor of the model */
+  const struct qtk_attached *adapters;      /* all of them, lowest first, also the model's own */
+  int n_adapters;
+  int64_t tokens; /* of the longest sequence */
+  int checkpoint;
+};
+
+/* Bytes in memory, by what they are for; and what trains. */
+struct qtk_engine_sizes {
+  uint64_t weights, parameters, gradients, optimizer, activations, logits;
+  uint64_t trainable; /* values of the topmost adapter */
+  uint64_t disk;      /* their bytes in their types on disk */
+};
+/* QTK_EJOB, as when an engine is opened, for adapters that do not fit the model. */
+QTK_PUBLIC int qtk_engine_measure(struct qtk_context *ctx, const struct qtk_engine_case *c,
+                                  struct qtk_engine_sizes *sizes);
+
+/* ---- running ---------------------------------------------------------------------------- */
+
 /* The tokens of a chunk of logits that the engine computes at once. */
 #define QTK_LOGIT_CHUNK 64
 

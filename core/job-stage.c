@@ -29,7 +29,7 @@ static int job_read_evaluate(const struct qtk_job *job, struct qtk_job_stage *st
 static int job_read_quantize(const struct qtk_job *job, struct qtk_job_stage *stage);
 static int job_read_export(const struct qtk_job *job, struct qtk_job_stage *stage);
 
-static const char *const job_kinds[] = {"evaluate", "quantize", "export", NULL};
+static const char *const job_kinds[] = {"evaluate", "quantize", "export", "adapt", NULL};
 static const struct job_kind {
   const char *const *keys;
   int (*read)(const struct qtk_job *job, struct qtk_job_stage *stage);
@@ -37,6 +37,7 @@ static const struct job_kind {
   [QTK_JOB_EVALUATE] = {job_evaluate_keys, job_read_evaluate},
   [QTK_JOB_QUANTIZE] = {job_quantize_keys, job_read_quantize},
   [QTK_JOB_EXPORT] = {job_export_keys, job_read_export},
+  [QTK_JOB_ADAPT] = {qtk_job_adapt_keys, qtk_job_read_adapt},
 };
 
 const char *qtk_job_kind_name(enum qtk_job_kind kind)
@@ -54,7 +55,7 @@ const char *const *qtk_job_override_keys(void)
   return job_override_keys;
 }
 
-static int job_find(const char *const *names, const char *name)
+int qtk_job_find(const char *const *names, const char *name)
 {
   for (int i = 0; names[i] != NULL; i++)
     if (strcmp(names[i], name) == 0)
@@ -62,8 +63,7 @@ static int job_find(const char *const *names, const char *name)
   return -1;
 }
 
-/* `node`'s text is none of `names`. */
-static int job_unknown(const struct qtk_toml *node, const char *what, const char *const *names)
+int qtk_job_unknown(const struct qtk_toml *node, const char *what, const char *const *names)
 {
   struct qtk_str list = {0};
   const char *near = qtk_nearest(qtk_toml_text(node), names);
@@ -76,9 +76,9 @@ static int job_unknown(const struct qtk_toml *node, const char *what, const char
   return rc;
 }
 
-/* A text that must be there. Where a key looks like it, that one was meant: it cannot
- * be known yet which other keys are right. */
-static int job_need(const struct qtk_toml *table, const char *key, const struct qtk_toml **value)
+/* Where a key looks like it, that one was meant: it cannot be known yet which other keys are
+ * right. */
+int qtk_job_need(const struct qtk_toml *table, const char *key, const struct qtk_toml **value)
 {
   const char *const names[] = {key, NULL};
   for (size_t i = 0; qtk_toml_get(table, key) == NULL && i < qtk_toml_length(table); i++) {
@@ -98,7 +98,7 @@ static int job_read_protocol(const struct qtk_toml *table, const char **protocol
   *protocol = qtk_protocol_name(QTK_PROTOCOL_PAPER);
   int rc = qtk_toml_get_text(table, "protocol", protocol);
   if (rc == QTK_OK && qtk_protocol_find(*protocol, &found) != QTK_OK)
-    return job_unknown(qtk_toml_get(table, "protocol"), "protocol", qtk_protocol_names());
+    return qtk_job_unknown(qtk_toml_get(table, "protocol"), "protocol", qtk_protocol_names());
   return rc;
 }
 
@@ -122,8 +122,8 @@ static int job_read_score(const struct qtk_toml *table, int *score)
 {
   const char *text = qtk_score_names()[0];
   int rc = qtk_toml_get_text(table, "score", &text);
-  if (rc == QTK_OK && (*score = job_find(qtk_score_names(), text)) < 0)
-    rc = job_unknown(qtk_toml_get(table, "score"), "score", qtk_score_names());
+  if (rc == QTK_OK && (*score = qtk_job_find(qtk_score_names(), text)) < 0)
+    rc = qtk_job_unknown(qtk_toml_get(table, "score"), "score", qtk_score_names());
   return rc;
 }
 
@@ -197,7 +197,7 @@ static int job_read_override(const struct qtk_toml *table, struct qtk_job_overri
   if (qtk_toml_kind(table) != QTK_TOML_TABLE)
     return qtk_toml_error(table, "override: tables are wanted, each begun by [[stage.override]]");
   o->table = table;
-  int rc = job_need(table, "match", &match);
+  int rc = qtk_job_need(table, "match", &match);
   if (rc != QTK_OK || (rc = qtk_toml_get_bool(table, "skip", &o->skip)) != QTK_OK)
     return rc;
   o->match = qtk_toml_text(match);
@@ -267,7 +267,7 @@ static int job_read_budget(const struct qtk_toml *stage, struct qtk_job_budget *
 static int job_read_quantize(const struct qtk_job *job, struct qtk_job_stage *stage)
 {
   const struct qtk_toml *method, *list = NULL;
-  int rc = job_need(stage->table, "method", &method);
+  int rc = qtk_job_need(stage->table, "method", &method);
   if (rc != QTK_OK || (rc = qtk_toml_get_text(stage->table, "targets", &stage->targets)) != QTK_OK ||
       (rc = qtk_toml_get_array(stage->table, "override", &list)) != QTK_OK ||
       (rc = job_read_calibrate(job, stage->table, &stage->calibrate)) != QTK_OK ||
@@ -291,8 +291,8 @@ static int job_read_quantize(const struct qtk_job *job, struct qtk_job_stage *st
 static int job_read_export(const struct qtk_job *job, struct qtk_job_stage *stage)
 {
   const struct qtk_toml *format, *path;
-  int rc = job_need(stage->table, "format", &format);
-  if (rc != QTK_OK || (rc = job_need(stage->table, "path", &path)) != QTK_OK)
+  int rc = qtk_job_need(stage->table, "format", &format);
+  if (rc != QTK_OK || (rc = qtk_job_need(stage->table, "path", &path)) != QTK_OK)
     return rc;
   stage->method = qtk_toml_text(format);
   return qtk_job_path(job, stage->table, "path", &stage->path);
@@ -310,6 +310,8 @@ void qtk_job_stage_end(struct qtk_job_stage *stage)
   free(stage->choices.examples);
   free(stage->choices.subjects);
   free(stage->path);
+  free(stage->data.path);
+  free(stage->validation.path);
 }
 
 /* Names are for --set and messages; a number would be taken for a place. */
@@ -336,12 +338,12 @@ static int job_read_stage(struct qtk_job *job, size_t i, const struct qtk_toml *
   if (qtk_toml_kind(table) != QTK_TOML_TABLE)
     return qtk_toml_error(table, "stage: tables are wanted, each begun by [[stage]]");
   stage->table = table;
-  int rc = job_need(table, "run", &run);
+  int rc = qtk_job_need(table, "run", &run);
   if (rc != QTK_OK)
     return rc;
-  int kind = job_find(job_kinds, qtk_toml_text(run));
+  int kind = qtk_job_find(job_kinds, qtk_toml_text(run));
   if (kind < 0)
-    return job_unknown(run, "stage kind", job_kinds);
+    return qtk_job_unknown(run, "stage kind", job_kinds);
   stage->kind = kind;
   if ((rc = qtk_toml_get_text(table, "name", &stage->name)) != QTK_OK ||
       (rc = job_check_stage_name(job, i)) != QTK_OK)

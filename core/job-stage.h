@@ -14,5 +14,16 @@ int qtk_job_path(const struct qtk_job *job, const struct qtk_toml *table, const 
                  char **path);
 int qtk_job_int(const struct qtk_toml *table, const char *key, int64_t lowest, int64_t highest,
                 int64_t *value);
+/* The number of `name` in the list; -1: it is not there. */
+int qtk_job_find(const char *const *names, const char *name);
+/* The error that `node`'s text is none of `names`. */
+int qtk_job_unknown(const struct qtk_toml *node, const char *what, const char *const *names);
+/* A text that must be there. */
+int qtk_job_need(const struct qtk_toml *table, const char *key, const struct qtk_toml **value);
+
+/* ---- job-adapt ---- */
+
+extern const char *const qtk_job_adapt_keys[];
+int qtk_job_read_adapt(const struct qtk_job *job, struct qtk_job_stage *stage);
 
 #endif

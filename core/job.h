@@ -8,7 +8,7 @@
 
 #include "core/toml.h"
 
-enum qtk_job_kind { QTK_JOB_EVALUATE, QTK_JOB_QUANTIZE, QTK_JOB_EXPORT };
+enum qtk_job_kind { QTK_JOB_EVALUATE, QTK_JOB_QUANTIZE, QTK_JOB_EXPORT, QTK_JOB_ADAPT };
 
 /* What a stage measures over a text. */
 struct qtk_job_text {
@@ -57,13 +57,38 @@ struct qtk_job_override {
   int skip;
 };
 
+/* What an adapt stage learns from, or is measured on. */
+struct qtk_job_data {
+  const struct qtk_toml *node; /* NULL: not given */
+  char *path;                  /* relative to where the program runs */
+  const char *template;        /* by which examples are written down; NULL: none is named */
+  const char *train_on;        /* "response", "all"; NULL: as the data has it */
+  int packing;                 /* -1: as the data has it */
+  int64_t tokens;              /* 0: all */
+};
+
+/* How an adapt stage trains. */
+struct qtk_job_training {
+  int64_t steps;         /* 0: by epochs */
+  double epochs;
+  int64_t batch, length; /* sequences a step, tokens a sequence; length 0: 512, or the model's */
+  double learning_rate;
+  const char *schedule; /* of core/schedule.h */
+  double warmup;        /* below 1: a share of the steps */
+  double weight_decay, beta1, beta2, epsilon, clip;
+  const char *checkpoint; /* "auto", "block", "none" */
+  int64_t save_every, evaluate_every; /* steps; evaluate_every 0: a tenth of all */
+  int64_t patience;                   /* evaluations; 0: to the end */
+  const char *keep;                   /* "last", "best" */
+};
+
 struct qtk_job_stage {
   enum qtk_job_kind kind;
   const struct qtk_toml *table;
   const char *name;   /* or NULL */
-  const char *method; /* quantize: the quantizer; export: the format */
+  const char *method; /* quantize: the quantizer; export: the format; adapt: the adapter */
 
-  const char *targets; /* quantize; NULL: every linear inside the blocks */
+  const char *targets; /* quantize, adapt; NULL: every linear inside the blocks */
   struct qtk_job_override *overrides;
   size_t n_overrides;
   struct qtk_job_calibrate calibrate;
@@ -73,6 +98,9 @@ struct qtk_job_stage {
   struct qtk_job_choices choices;
 
   char *path; /* export */
+
+  struct qtk_job_data data, validation; /* adapt */
+  struct qtk_job_training training;
 };
 
 struct qtk_job {
@@ -110,6 +138,8 @@ QTK_PUBLIC const char *qtk_job_kind_name(enum qtk_job_kind kind);
 /* The keys of a stage of that kind that belong to the core, ended by NULL. The
  * others are the plugin's. */
 QTK_PUBLIC const char *const *qtk_job_stage_keys(enum qtk_job_kind kind);
+/* How a stage trains by `table`: the keys of an adapt stage, what is absent by its default. */
+QTK_PUBLIC int qtk_job_read_training(const struct qtk_toml *table, struct qtk_job_training *t);
 /* The same of an override. */
 QTK_PUBLIC const char *const *qtk_job_override_keys(void);
 

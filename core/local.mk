@@ -91,6 +91,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/engine-forward.c \
 	%D%/engine-inner.h \
 	%D%/engine-loss.c \
+	%D%/engine-measure.c \
 	%D%/engine-select.c \
 	%D%/engine-train.c \
 	%D%/engine-tuned.c \
@@ -113,6 +114,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/half.c %D%/half.h \
 	%D%/job.c %D%/job.h \
 	%D%/job-size.c \
+	%D%/job-adapt.c \
 	%D%/job-stage.c %D%/job-stage.h \
 	%D%/json.c %D%/json.h \
 	%D%/json-write.c \
@@ -149,6 +151,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/pipeline-output.c %D%/pipeline-output.h \
 	%D%/pipeline-redo.c \
 	%D%/plan.c %D%/plan.h \
+	%D%/plan-adapt.c \
 	%D%/plan-budget.c \
 	%D%/plan-calibrate.c \
 	%D%/plan-evaluate.c \
@@ -177,6 +180,9 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/state.c %D%/state.h \
 	%D%/state-unit.c %D%/state-unit.h \
 	%D%/stage.c %D%/stage.h \
+	%D%/stage-adapt.c %D%/stage-adapt.h \
+	%D%/stage-adapt-course.c \
+	%D%/stage-adapt-state.c \
 	%D%/stage-budget.c \
 	%D%/stage-calibrate.c \
 	%D%/stage-evaluate.c \

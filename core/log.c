@@ -213,6 +213,8 @@ static void log_progress_text(struct qtk_str *line, const struct qtk_progress *p
   qtk_str_printf(line, " %s", p->unit);
   if (rate > 0)
     qtk_str_printf(line, "  %.3g/s", rate);
+  if (p->note[0] != '\0')
+    qtk_str_printf(line, "  %s", p->note);
   if (ended) {
     qtk_str_add(line, "  in ");
     log_duration(line, elapsed);
@@ -238,6 +240,10 @@ static void log_progress_json(struct qtk_str *line, const struct qtk_progress *p
   qtk_str_printf(line, ",\"done\":%llu,\"total\":%llu,\"unit\":", (unsigned long long)p->done,
                  (unsigned long long)p->total);
   qtk_str_add_quoted(line, p->unit);
+  if (p->note[0] != '\0') {
+    qtk_str_add(line, ",\"note\":");
+    qtk_str_add_quoted(line, p->note);
+  }
   qtk_str_printf(line, ",\"rate\":%s,\"remaining\":%s,\"seconds\":%s,\"ended\":%s}\n", rate,
                  remaining, seconds, ended ? "true" : "false");
 }
@@ -293,6 +299,15 @@ void qtk_progress_step(struct qtk_progress *p, uint64_t done)
   pthread_mutex_lock(&log_lock);
   log_progress(p, 0);
   pthread_mutex_unlock(&log_lock);
+}
+
+void qtk_progress_note(struct qtk_progress *p, const char *fmt, ...)
+{
+  va_list args;
+
+  va_start(args, fmt);
+  vsnprintf(p->note, sizeof p->note, fmt, args);
+  va_end(args);
 }
 
 void qtk_progress_skip(struct qtk_progress *p, uint64_t done)

@@ -40,6 +40,7 @@ QTK_PUBLIC void qtk_log_error(const char *fmt, ...) QTK_PRINTF(1, 2);
  * begin, step and end come from one thread. */
 struct qtk_progress {
   char label[64], unit[16];
+  char note[64]; /* stands behind the rate; in JSON "note", if there is one */
   uint64_t done, total, skipped;
   double started, shown; /* monotonic seconds */
 };
@@ -48,6 +49,8 @@ QTK_PUBLIC void qtk_progress_begin(struct qtk_progress *p, const char *label, ui
                                    const char *unit);
 /* `done` of total, not an increment. */
 QTK_PUBLIC void qtk_progress_step(struct qtk_progress *p, uint64_t done);
+/* What is said of the work from now on: "loss 2.31". */
+QTK_PUBLIC void qtk_progress_note(struct qtk_progress *p, const char *fmt, ...) QTK_PRINTF(2, 3);
 /* `done` of total were there before: they say nothing about the rate. */
 QTK_PUBLIC void qtk_progress_skip(struct qtk_progress *p, uint64_t done);
 QTK_PUBLIC void qtk_progress_end(struct qtk_progress *p);

@@ -37,7 +37,7 @@ static int inputs_add(struct qtk_inputs *inputs, const char *path)
 static int inputs_files(const struct qtk_plan *plan, struct qtk_inputs *inputs)
 {
   int rc = QTK_OK;
-  inputs->data = calloc(3 * plan->n_stages, sizeof *inputs->data);
+  inputs->data = calloc(5 * plan->n_stages, sizeof *inputs->data);
   if (inputs->data == NULL)
     return qtk_error_memory(0, "a list of files");
   for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++) {
@@ -46,6 +46,10 @@ static int inputs_files(const struct qtk_plan *plan, struct qtk_inputs *inputs)
       rc = inputs_add(inputs, plan->stages[i].divergence.data);
     if (rc == QTK_OK && plan->stages[i].quantize.calibrate.wanted)
       rc = inputs_add(inputs, plan->stages[i].quantize.calibrate.data);
+    if (rc == QTK_OK)
+      rc = inputs_add(inputs, plan->stages[i].adapt.data.path);
+    if (rc == QTK_OK)
+      rc = inputs_add(inputs, plan->stages[i].adapt.validation.path);
   }
   return rc;
 }
@@ -68,6 +72,7 @@ static int inputs_plugins(const struct qtk_plan *plan, struct qtk_inputs *inputs
     for (size_t k = 0; k < q->n_methods; k++)
       inputs_plugin(&q->methods[k], &out);
     inputs_plugin(&plan->stages[i].format, &out);
+    inputs_plugin(&plan->stages[i].adapt.method, &out);
   }
   inputs->plugins = out.length > 0 ? qtk_str_take(&out) : qtk_str_copy("");
   qtk_str_free(&out);

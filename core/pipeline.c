@@ -249,6 +249,7 @@ static int pipeline_stages(struct qtk_pipeline *p)
   p->work.model = p->model;
   p->work.source = p->source;
   p->work.report = p->outcome.report;
+  p->work.recipe = p->portable;
   for (size_t i = 0; i < p->plan->n_stages && rc == QTK_OK; i++)
     rc = qtk_stage_run(&p->work, i);
   return rc;

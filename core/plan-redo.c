@@ -11,8 +11,12 @@
 static int redo_check_stages(const struct qtk_plan *plan)
 {
   size_t n = 0;
-  for (size_t i = 0; i < plan->n_stages; i++)
+  for (size_t i = 0; i < plan->n_stages; i++) {
+    if (plan->stages[i].job->kind == QTK_JOB_ADAPT)
+      return qtk_error(QTK_EUSAGE, "--redo: stage %zu of %s trains on what would be done again",
+                       i, plan->job->file);
     n += plan->stages[i].job->kind == QTK_JOB_QUANTIZE;
+  }
   return n == 1 ? QTK_OK
                 : qtk_error(QTK_EUSAGE, "--redo: %s has %zu stages that quantize; it is for jobs "
                                         "with one",

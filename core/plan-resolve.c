@@ -169,6 +169,71 @@ static int resolve_quantize(const struct qtk_plan_stage *stage, struct qtk_toml 
   return rc;
 }
 
+static int resolve_data(struct qtk_toml *stage, const char *key, const struct qtk_job_data *d)
+{
+  if (d->node == NULL)
+    return QTK_OK;
+  struct qtk_toml *table = qtk_toml_set_table(stage, key);
+  int rc = table ? resolve_path(table, "path", d->path) : QTK_ENOMEM;
+  if (rc == QTK_OK && d->template != NULL)
+    rc = qtk_toml_set_text(table, "template", d->template);
+  if (rc == QTK_OK && d->train_on != NULL)
+    rc = qtk_toml_set_text(table, "train_on", d->train_on);
+  if (rc == QTK_OK && d->packing >= 0)
+    rc = qtk_toml_set_bool(table, "packing", d->packing);
+  return rc == QTK_OK ? qtk_toml_set_int(table, "tokens", d->tokens) : rc;
+}
+
+static int resolve_rate(const struct qtk_job_training *t, struct qtk_toml *table)
+{
+  const struct {
+    const char *key;
+    double value;
+  } numbers[] = {{"learning_rate", t->learning_rate}, {"warmup", t->warmup},
+                 {"weight_decay", t->weight_decay},   {"beta1", t->beta1},
+                 {"beta2", t->beta2},                 {"epsilon", t->epsilon},
+                 {"clip", t->clip}};
+  int rc = QTK_OK;
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers && rc == QTK_OK; i++)
+    rc = qtk_toml_set_float(table, numbers[i].key, numbers[i].value);
+  return rc == QTK_OK ? qtk_toml_set_text(table, "schedule", t->schedule) : rc;
+}
+
+static int resolve_training(const struct qtk_job_training *t, struct qtk_toml *table)
+{
+  int rc = t->steps > 0 ? qtk_toml_set_int(table, "steps", t->steps)
+                        : qtk_toml_set_float(table, "epochs", t->epochs);
+  if (rc != QTK_OK || (rc = qtk_toml_set_int(table, "batch", t->batch)) != QTK_OK ||
+      (rc = qtk_toml_set_int(table, "length", t->length)) != QTK_OK ||
+      (rc = resolve_rate(t, table)) != QTK_OK ||
+      (rc = qtk_toml_set_text(table, "checkpoint", t->checkpoint)) != QTK_OK ||
+      (rc = qtk_toml_set_int(table, "save_every", t->save_every)) != QTK_OK)
+    return rc;
+  return qtk_toml_set_text(table, "keep", t->keep);
+}
+
+static int resolve_adapt(const struct qtk_plan_stage *stage, struct qtk_toml *table)
+{
+  const struct qtk_job_stage *job = stage->job;
+  const struct qtk_job_training *t = &stage->adapt.training;
+  int rc = qtk_toml_set_text(table, "method", job->method);
+  if (rc == QTK_OK)
+    rc = qtk_options_write(stage->adapt.method.options, table);
+  if (rc == QTK_OK && job->targets != NULL)
+    rc = qtk_toml_set_text(table, "targets", job->targets);
+  if (rc == QTK_OK)
+    rc = resolve_training(t, table);
+  if (rc == QTK_OK)
+    rc = resolve_data(table, "data", &job->data);
+  if (rc == QTK_OK)
+    rc = resolve_data(table, "validation", &job->validation);
+  if (rc == QTK_OK && t->evaluate_every > 0)
+    rc = qtk_toml_set_int(table, "evaluate_every", t->evaluate_every);
+  return rc == QTK_OK && job->validation.node != NULL
+             ? qtk_toml_set_int(table, "patience", t->patience)
+             : rc;
+}
+
 static int resolve_export(const struct qtk_plan_stage *stage, struct qtk_toml *table)
 {
   int rc = qtk_toml_set_text(table, "format", stage->job->method);
@@ -183,6 +248,7 @@ static int resolve_stage(const struct qtk_plan_stage *stage, struct qtk_toml *li
     [QTK_JOB_EVALUATE] = resolve_evaluate,
     [QTK_JOB_QUANTIZE] = resolve_quantize,
     [QTK_JOB_EXPORT] = resolve_export,
+    [QTK_JOB_ADAPT] = resolve_adapt,
   };
   const struct qtk_job_stage *job = stage->job;
   struct qtk_toml *table = qtk_toml_new_table();
@@ -263,6 +329,19 @@ static int portable_choices(const struct qtk_plan_stage *stage, struct qtk_toml 
   return portable_input(table, "path", "sha256", stage->choices.suite->sha256);
 }
 
+/* Neither how often it is saved nor how it fits into memory changes what is learned. */
+static int portable_adapt(const struct qtk_plan_adapt *a, struct qtk_toml *table,
+                          const struct qtk_plan_input *inputs, size_t n)
+{
+  qtk_toml_remove(table, "checkpoint");
+  qtk_toml_remove(table, "save_every");
+  int rc = portable_input(portable_get(table, "data"), "path", "sha256",
+                          portable_digest(a->data.path, inputs, n));
+  return rc == QTK_OK ? portable_input(portable_get(table, "validation"), "path", "sha256",
+                                       portable_digest(a->validation.path, inputs, n))
+                      : rc;
+}
+
 static int portable_stage(const struct qtk_plan_stage *stage, struct qtk_toml *table,
                           const struct qtk_plan_input *inputs, size_t n)
 {
@@ -279,6 +358,8 @@ static int portable_stage(const struct qtk_plan_stage *stage, struct qtk_toml *t
     return rc;
   rc = portable_input(portable_get(table, "calibrate"), "data", "sha256",
                       portable_digest(stage->quantize.calibrate.data, inputs, n));
+  if (rc == QTK_OK && stage->job->kind == QTK_JOB_ADAPT)
+    rc = portable_adapt(&stage->adapt, table, inputs, n);
   return rc == QTK_OK ? portable_choices(stage, portable_get(table, "choices")) : rc;
 }
 

@@ -276,6 +276,24 @@ static int sizes_calibrate(struct qtk_plan *plan, struct qtk_plan_quantize *q, u
   return rc;
 }
 
+/* Gradients by blocks made again if that is asked for, or if all of them do not fit; sites
+ * show their base's integers, so weights stay. */
+static struct sizes_need sizes_adapt(struct qtk_plan_adapt *a, uint64_t room)
+{
+  uint64_t need[2] = {0};
+  if (a->method.loaded == NULL)
+    return (struct sizes_need){0};
+  for (int i = 0; i < 2; i++) {
+    const struct qtk_engine_sizes *s = &a->sizes[i];
+    need[i] = s->weights + s->parameters + s->gradients + s->optimizer + s->activations +
+              s->logits;
+  }
+  a->checkpoint = strcmp(a->training.checkpoint, "auto") == 0
+                      ? need[0] > room
+                      : strcmp(a->training.checkpoint, "block") == 0;
+  return (struct sizes_need){need[a->checkpoint], need[a->checkpoint]};
+}
+
 static int sizes_memory(struct qtk_context *ctx, struct qtk_plan *plan)
 {
   struct sizes_need most = sizes_files(plan), need;
@@ -289,6 +307,7 @@ static int sizes_memory(struct qtk_context *ctx, struct qtk_plan *plan)
     sizes_more(&most, need);
     sizes_more(&most, sizes_quantize(plan, qtk_workers_count(ctx->workers), &stage->quantize));
     sizes_more(&most, sizes_export(stage->export));
+    sizes_more(&most, sizes_adapt(&stage->adapt, most_allowed == 0 ? UINT64_MAX : room));
     sizes_more(&most, sizes_text(plan, &stage->perplexity));
     sizes_more(&most, sizes_divergence(plan, &stage->divergence));
     sizes_more(&most, sizes_choices(plan, &stage->choices));

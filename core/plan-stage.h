@@ -26,6 +26,14 @@ int qtk_plan_quantize(struct qtk_plan *plan, struct qtk_plan_stage *stage);
 int qtk_plan_evaluate(struct qtk_context *ctx, struct qtk_plan *plan,
                       struct qtk_plan_stage *stage);
 int qtk_plan_export(struct qtk_plan *plan, struct qtk_plan_stage *stage);
+int qtk_plan_adapt(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_plan_stage *stage);
+void qtk_plan_adapt_end(struct qtk_plan_adapt *adapt);
+/* plan->adapters: those of the model as it is opened. */
+int qtk_plan_adapt_begin(struct qtk_plan *plan);
+/* The error that what is on the model at the end would not be in the bundle. */
+int qtk_plan_adapt_left(const struct qtk_plan *plan);
+/* The error that a stage cannot run over adapters that are not merged, if there are any. */
+int qtk_plan_adapt_none(const struct qtk_plan *plan, const struct qtk_plan_stage *stage);
 /* The part of it that depends on layouts; may be done again. */
 int qtk_plan_export_tensors(struct qtk_plan *plan, struct qtk_plan_stage *stage);
 /* What the methods of a quantize stage need, once they are known; what the stage gives

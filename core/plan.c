@@ -8,13 +8,18 @@
 
 static int plan_stage(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_plan_stage *stage)
 {
+  int rc;
   switch (stage->job->kind) {
   case QTK_JOB_EVALUATE:
     return qtk_plan_evaluate(ctx, plan, stage);
   case QTK_JOB_QUANTIZE:
-    return qtk_plan_quantize(plan, stage);
+    rc = qtk_plan_adapt_none(plan, stage);
+    return rc == QTK_OK ? qtk_plan_quantize(plan, stage) : rc;
   case QTK_JOB_EXPORT:
-    return qtk_plan_export(plan, stage);
+    rc = qtk_plan_adapt_none(plan, stage);
+    return rc == QTK_OK ? qtk_plan_export(plan, stage) : rc;
+  case QTK_JOB_ADAPT:
+    return qtk_plan_adapt(ctx, plan, stage);
   }
   return qtk_error(QTK_EINTERNAL, "a stage of an unknown kind");
 }
@@ -31,7 +36,7 @@ static int plan_begin(struct qtk_plan *plan)
     plan->stages[i].job = &plan->job->stages[i];
   for (size_t i = 0; i < tensors; i++)
     plan->layouts[i] = &qtk_model_tensor(plan->model, (int)i)->layout;
-  return QTK_OK;
+  return qtk_plan_adapt_begin(plan);
 }
 
 /* The place of a mistake is the key, if the job has it. */
@@ -59,6 +64,8 @@ static int plan_fill(struct qtk_context *ctx, struct qtk_plan *plan)
     rc = qtk_plan_redo(plan);
   for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++)
     rc = plan_stage(ctx, plan, &plan->stages[i]);
+  if (rc == QTK_OK)
+    rc = qtk_plan_adapt_left(plan);
   if (rc == QTK_OK)
     rc = qtk_plan_resolve(plan);
   return rc == QTK_OK ? qtk_plan_sizes(ctx, plan) : rc;
@@ -92,9 +99,11 @@ void qtk_plan_free(struct qtk_plan *plan)
     qtk_export_plan_free(plan->stages[i].export);
     qtk_plan_method_end(&plan->stages[i].format);
     qtk_suite_free(plan->stages[i].choices.suite);
+    qtk_plan_adapt_end(&plan->stages[i].adapt);
   }
   free(plan->stages);
   free(plan->layouts);
+  free(plan->adapters);
   free(plan->redone);
   free(plan->kept);
   qtk_toml_free(plan->resolved);
@@ -105,6 +114,7 @@ int qtk_plan_needs_device(const struct qtk_plan *plan)
 {
   for (size_t i = 0; i < plan->n_stages; i++)
     if (plan->stages[i].job->kind == QTK_JOB_EVALUATE ||
+        plan->stages[i].job->kind == QTK_JOB_ADAPT ||
         plan->stages[i].job->calibrate.node != NULL)
       return 1;
   return 0;

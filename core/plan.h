@@ -4,6 +4,8 @@
 #ifndef QTK_CORE_PLAN_H
 #define QTK_CORE_PLAN_H
 
+#include "core/dataset.h"
+#include "core/engine.h"
 #include "core/export.h"
 #include "core/job.h"
 #include "core/model.h"
@@ -96,6 +98,16 @@ struct qtk_plan_choices {
   int64_t context;
 };
 
+/* What trains, on what and how, with nothing left open but how many steps `epochs` are. */
+struct qtk_plan_adapt {
+  struct qtk_plan_method method; /* loaded NULL: the stage is of another kind */
+  struct qtk_toml *table;        /* the stage's keys over the adapter's defaults */
+  struct qtk_job_training training; /* texts are the table's */
+  struct qtk_dataset_recipe data, validation; /* validation.path NULL: none */
+  struct qtk_engine_sizes sizes[2]; /* without checkpoints, with them */
+  int checkpoint;                   /* the one of the two that is done */
+};
+
 struct qtk_plan_stage {
   const struct qtk_job_stage *job;
   struct qtk_plan_quantize quantize;
@@ -103,6 +115,7 @@ struct qtk_plan_stage {
   struct qtk_plan_choices choices;
   struct qtk_plan_method format; /* export */
   struct qtk_export_plan *export;
+  struct qtk_plan_adapt adapt;
 };
 
 /* A tensor that a redo takes from the bundle. */
@@ -121,6 +134,8 @@ struct qtk_plan {
   struct qtk_plan_stage *stages;
   size_t n_stages;
   const struct qtk_qlayout **layouts; /* of each tensor of the model at the end */
+  struct qtk_attached *adapters;      /* that lie on it at the end, lowest first */
+  int n_adapters;
 
   struct qtk_toml *resolved; /* the job with nothing left open; paths absolute */
   uint64_t memory;           /* bytes at the worst moment */

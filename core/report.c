@@ -259,6 +259,31 @@ int qtk_report_sizes(json_t *stage, const struct qtk_report_sizes *s)
   return rc == QTK_OK ? qtk_json_set(stage, "bytes", json_integer((json_int_t)s->total_bytes)) : rc;
 }
 
+/* Validation, and what came of it. */
+static int report_validation(json_t *stage, const struct qtk_report_adapt *a)
+{
+  if (json_array_size(a->validation) == 0)
+    return QTK_OK;
+  int rc = report_set_two(stage, "best_step", json_integer((json_int_t)a->best), "stopped_early",
+                          json_boolean(a->stopped));
+  return rc == QTK_OK ? qtk_json_set(stage, "validation", json_incref(a->validation)) : rc;
+}
+
+int qtk_report_adapt(json_t *stage, const struct qtk_report_adapt *a)
+{
+  int rc = report_set_two(stage, "trainable", json_integer((json_int_t)a->trainable),
+                          "adapter_bytes", json_integer((json_int_t)a->bytes));
+  if (rc == QTK_OK)
+    rc = report_set_two(stage, "steps", json_integer((json_int_t)a->steps), "tokens",
+                        json_integer((json_int_t)a->tokens));
+  if (rc == QTK_OK)
+    rc = report_set_two(stage, "tokens_per_second", qtk_json_real(a->tokens_per_second),
+                        "checkpoint", report_text(a->checkpoint ? "block" : "none"));
+  if (rc == QTK_OK)
+    rc = report_validation(stage, a);
+  return rc == QTK_OK ? qtk_json_set(stage, "loss", json_incref(a->loss)) : rc;
+}
+
 int qtk_report_export(json_t *stage, const char *path, const struct qtk_export_result *result)
 {
   json_t *names = json_array();
@@ -284,7 +309,8 @@ int qtk_report_write(const json_t *report, struct qtk_str *out)
 static int report_is_of_run(const char *key)
 {
   static const char *const keys[] = {"machine",           "seconds", "peak_bytes",
-                                     "tokens_per_second", "path",    "warnings"};
+                                     "tokens_per_second", "path",    "warnings",
+                                     "checkpoint"};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
     if (strcmp(key, keys[i]) == 0)
       return 1;

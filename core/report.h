@@ -80,6 +80,19 @@ struct qtk_report_sizes {
 };
 int qtk_report_sizes(json_t *stage, const struct qtk_report_sizes *sizes);
 
+/* What an adapt stage has learned; the arrays are those of a report. */
+struct qtk_report_adapt {
+  uint64_t trainable, bytes; /* values; bytes of the adapter on disk */
+  int64_t steps, tokens;
+  double tokens_per_second;
+  int checkpoint; /* activations were made again, block by block */
+  json_t *loss;   /* borrowed */
+  json_t *validation; /* borrowed; empty: there was no data for it */
+  int64_t best; /* step with the least validation loss */
+  int stopped;  /* by patience */
+};
+int qtk_report_adapt(json_t *stage, const struct qtk_report_adapt *a);
+
 int qtk_report_export(json_t *stage, const char *path, const struct qtk_export_result *result);
 
 /* ---- what is made of it ---------------------------------------------------------- */

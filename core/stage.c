@@ -13,6 +13,7 @@ static int (*const stage_kinds[])(struct qtk_work *work, size_t i, json_t *entry
   [QTK_JOB_EVALUATE] = qtk_stage_evaluate,
   [QTK_JOB_QUANTIZE] = qtk_stage_quantize,
   [QTK_JOB_EXPORT] = qtk_stage_export,
+  [QTK_JOB_ADAPT] = qtk_stage_adapt,
 };
 
 #define STAGE_NAME 32
@@ -51,6 +52,8 @@ static int stage_resume(struct qtk_work *work, size_t i, json_t *entry, int *don
   qtk_unit_close(unit);
   if (rc == QTK_OK && work->plan->stages[i].job->kind == QTK_JOB_QUANTIZE)
     rc = qtk_stage_quantize_resume(work, i);
+  if (rc == QTK_OK && work->plan->stages[i].job->kind == QTK_JOB_ADAPT)
+    rc = qtk_stage_adapt_resume(work, i);
   return rc;
 }
 
@@ -63,6 +66,8 @@ static int stage_keep(struct qtk_work *work, size_t i, const json_t *entry)
   int rc = qtk_json_write(entry, QTK_JSON_COMPACT, &text);
   if (rc == QTK_OK)
     rc = qtk_state_put(work->state, stage_unit_name(i, name), text.data, NULL, 0, NULL);
+  if (rc == QTK_OK && work->plan->stages[i].job->kind == QTK_JOB_ADAPT)
+    rc = qtk_stage_adapt_done(work, i);
   qtk_str_free(&text);
   return rc;
 }

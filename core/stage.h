@@ -25,6 +25,7 @@ struct qtk_work {
   struct qtk_tokenizer *tokenizer; /* NULL: the model has none */
   struct qtk_state *state;  /* NULL: nothing is kept */
   json_t *report;
+  const char *recipe;       /* what the results depend on: qtk_plan_portable */
   uint64_t peak;            /* resident bytes at the worst moment of a finished stage */
   QTK_VEC(struct qtk_state_unit *) units; /* that hold tensors of the model */
   QTK_VEC(void *) blocks;                 /* the same without a state */
@@ -54,8 +55,12 @@ int qtk_stage_sizes(const struct qtk_work *work, uint64_t bytes, uint64_t weight
 int qtk_stage_quantize(struct qtk_work *work, size_t i, json_t *entry);
 int qtk_stage_evaluate(struct qtk_work *work, size_t i, json_t *entry);
 int qtk_stage_export(struct qtk_work *work, size_t i, json_t *entry);
+int qtk_stage_adapt(struct qtk_work *work, size_t i, json_t *entry);
 
-/* Puts the tensors of a quantize stage that ran before back under the model. */
+/* Puts what a stage that ran before made back under the model, or on it. */
 int qtk_stage_quantize_resume(struct qtk_work *work, size_t i);
+int qtk_stage_adapt_resume(struct qtk_work *work, size_t i);
+/* The stage is in the state: its checkpoint is not needed any more. */
+int qtk_stage_adapt_done(struct qtk_work *work, size_t i);
 
 #endif

@@ -55,9 +55,8 @@ static int64_t train_pick(struct qtk_train *t, int64_t i)
 
 /* ---- a step --------------------------------------------------------------------------- */
 
-static struct qtk_batch train_sequence(const struct qtk_train *t, int64_t number)
+static struct qtk_batch train_sequence(const struct qtk_examples *e, int64_t number)
 {
-  const struct qtk_examples *e = t->examples;
   int64_t start = e->starts[number];
 
   return (struct qtk_batch){.tokens = e->starts[number + 1] - start,
@@ -73,7 +72,7 @@ static double train_weight(struct qtk_train *t, int64_t step)
   double weight = 0.0;
 
   for (int64_t i = 0; i < t->rule.batch; i++) {
-    struct qtk_batch b = train_sequence(t, train_pick(t, (step - 1) * t->rule.batch + i));
+    struct qtk_batch b = train_sequence(t->examples, train_pick(t, (step - 1) * t->rule.batch + i));
     for (int64_t k = 0; k < b.tokens; k++)
       weight += b.targets[k] >= 0 ? (double)b.weights[k] : 0.0;
   }
@@ -97,7 +96,7 @@ static int train_lesson(struct qtk_train *t, const struct qtk_batch *batch)
 static int train_one(struct qtk_train *t, int64_t step, int64_t number, double weight,
                      struct qtk_train_step *out)
 {
-  struct qtk_batch batch = train_sequence(t, number);
+  struct qtk_batch batch = train_sequence(t->examples, number);
   const int64_t starts[] = {0, batch.tokens};
   const uint64_t name = (uint64_t)number;
   struct qtk_tensor hidden;
@@ -116,8 +115,8 @@ static int train_one(struct qtk_train *t, int64_t step, int64_t number, double w
   out->loss += sum / weight;
   out->tokens += batch.tokens;
   return isfinite(sum) ? QTK_OK
-                       : qtk_error(QTK_ENUMERIC, "step %lld: the loss of sequence %lld is not finite",
-                                   (long long)step, (long long)number);
+                       : qtk_error(QTK_ENUMERIC, "the loss of sequence %lld is not finite",
+                                   (long long)number);
 }
 
 int qtk_train_next(struct qtk_train *t, struct qtk_train_step *out)
@@ -140,6 +139,38 @@ int qtk_train_next(struct qtk_train *t, struct qtk_train_step *out)
     return rc == QTK_ENUMERIC ? qtk_error_at(rc, "step %lld", (long long)step) : rc;
   t->steps = step;
   return QTK_OK;
+}
+
+/* ---- measuring ------------------------------------------------------------------------ */
+
+static int train_look(struct qtk_train *t, const struct qtk_examples *examples, int64_t number,
+                      double *sum, double *weight)
+{
+  struct qtk_batch batch = train_sequence(examples, number);
+  const int64_t starts[] = {0, batch.tokens};
+  struct qtk_tensor hidden;
+  int rc;
+
+  batch.starts = starts;
+  qtk_session_train(t->session, 0, NULL);
+  rc = qtk_session_forward(t->session, batch.ids, &batch.tokens, &hidden);
+  if (rc == QTK_OK)
+    rc = qtk_session_loss(t->session, &batch, &hidden, NULL, sum, weight);
+  return rc == QTK_OK ? qtk_check_stop(t->ctx) : rc;
+}
+
+int qtk_train_measure(struct qtk_train *t, const struct qtk_examples *examples, double *loss)
+{
+  double all = 0.0, weights = 0.0, sum, weight;
+  int rc = QTK_OK;
+
+  for (int64_t i = 0; rc == QTK_OK && i < examples->n; i++) {
+    rc = train_look(t, examples, i, &sum, &weight);
+    all += sum;
+    weights += weight;
+  }
+  *loss = weights > 0.0 ? all / weights : 0.0;
+  return rc;
 }
 
 /* ---- a training ------------------------------------------------------------------------- */

@@ -43,6 +43,9 @@ QTK_PUBLIC int qtk_train_teach(struct qtk_train *t, struct qtk_engine *teacher);
 /* The next step. QTK_ENUMERIC if the loss or a gradient is not finite, QTK_EINTERRUPTED on
  * a stop: parameters are then as they were before the step. */
 QTK_PUBLIC int qtk_train_next(struct qtk_train *t, struct qtk_train_step *step);
+/* Mean loss of other sequences over their scored tokens; nothing is learned from them. */
+QTK_PUBLIC int qtk_train_measure(struct qtk_train *t, const struct qtk_examples *examples,
+                                 double *loss);
 /* Steps done, and from where to go on after a checkpoint. */
 QTK_PUBLIC int64_t qtk_train_steps(const struct qtk_train *t);
 QTK_PUBLIC void qtk_train_resume(struct qtk_train *t, int64_t steps);

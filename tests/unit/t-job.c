@@ -124,7 +124,7 @@ static void test_refused(void **state)
   refused(QUANTIZE, "model");
   refused(HEAD, "at least one");
   refused(HEAD "stage = 3\n", "stage");
-  refused(HEAD "[[stage]]\nrun = \"adapt\"\n", "there are evaluate, quantize, export");
+  refused(HEAD "[[stage]]\nrun = \"adopt\"\n", "there are evaluate, quantize, export, adapt");
   refused(HEAD "[[stage]]\nrun = \"quantise\"\n", "did you mean \"quantize\"");
   refused(HEAD "[[stage]]\nrun = \"quantize\"\n", "method");
   refused(HEAD "[[stage]]\nrun = \"evaluate\"\n", "nothing to evaluate");

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The adapt stage of a job file: what it learns from, and how. */
+#include <math.h>
+#include <string.h>
+
+#include "core/error.h"
+#include "core/job-stage.h"
+#include "core/schedule.h"
+
+const char *const qtk_job_adapt_keys[] = {
+    "run",     "name",         "method",     "targets",        "data",     "validation",
+    "steps",   "epochs",       "batch",      "length",         "learning_rate", "schedule",
+    "warmup",  "weight_decay", "beta1",      "beta2",          "epsilon",  "clip",
+    "checkpoint", "save_every", "evaluate_every", "patience",  "keep",     NULL};
+
+static const char *const adapt_data_keys[] = {"path",    "template", "train_on",
+                                              "packing", "tokens",   NULL};
+static const char *const adapt_parts[] = {"response", "all", NULL};
+static const char *const adapt_checkpoints[] = {"auto", "block", "none", NULL};
+static const char *const adapt_keeps[] = {"last", "best", NULL};
+
+/* ---- numbers and words -------------------------------------------------------------- */
+
+/* A number that the bounds allow; those that are open are not allowed themselves. */
+struct adapt_bounds {
+  double lowest, highest;
+  int above, below; /* the bound itself is not allowed */
+  const char *allowed;
+};
+
+static int adapt_number(const struct qtk_toml *table, const char *key,
+                        const struct adapt_bounds *b, double *value)
+{
+  const struct qtk_toml *node = qtk_toml_get(table, key);
+  int rc = qtk_toml_get_float(table, key, value);
+  if (rc != QTK_OK || node == NULL)
+    return rc;
+  if (isfinite(*value) && *value >= b->lowest && *value <= b->highest &&
+      !(b->above && *value == b->lowest) && !(b->below && *value == b->highest))
+    return QTK_OK;
+  return qtk_toml_error(node, "%s = %g: allowed are %s", key, *value, b->allowed);
+}
+
+/* One of `words`, the first one by default. */
+static int adapt_word(const struct qtk_toml *table, const char *key, const char *const *words,
+                      const char **value)
+{
+  int rc = qtk_toml_get_text(table, key, value);
+  if (rc != QTK_OK || *value == NULL || qtk_job_find(words, *value) >= 0)
+    return rc;
+  return qtk_job_unknown(qtk_toml_get(table, key), key, words);
+}
+
+/* ---- training ------------------------------------------------------------------------ */
+
+static int adapt_length(const struct qtk_toml *table, struct qtk_job_training *t)
+{
+  static const struct adapt_bounds epochs = {0, 1e6, 1, 0, "numbers above 0 up to 1e6"};
+  const struct qtk_toml *both = qtk_toml_get(table, "epochs");
+  int rc = QTK_OK;
+  if (qtk_toml_get(table, "steps") != NULL) {
+    if (both != NULL)
+      return qtk_toml_error(both, "epochs beside steps: a stage has one of the two");
+    rc = qtk_job_int(table, "steps", 1, INT64_C(1) << 40, &t->steps);
+  }
+  if (rc == QTK_OK)
+    rc = adapt_number(table, "epochs", &epochs, &t->epochs);
+  if (rc == QTK_OK)
+    rc = qtk_job_int(table, "batch", 1, 1 << 20, &t->batch);
+  if (rc == QTK_OK && qtk_toml_get(table, "length") != NULL)
+    rc = qtk_job_int(table, "length", 2, 1 << 24, &t->length);
+  return rc;
+}
+
+static int adapt_rate(const struct qtk_toml *table, struct qtk_job_training *t)
+{
+  static const struct adapt_bounds rate = {0, 1e30, 1, 0, "numbers above 0"};
+  static const struct adapt_bounds warmup = {0, 1e12, 0, 0, "0 and more: a share of the steps below "
+                                                             "1, else steps"};
+  enum qtk_schedule_shape shape;
+  int rc = adapt_number(table, "learning_rate", &rate, &t->learning_rate);
+  if (rc == QTK_OK)
+    rc = qtk_toml_get_text(table, "schedule", &t->schedule);
+  if (rc == QTK_OK && qtk_schedule_find(t->schedule, &shape) != QTK_OK) {
+    const char *names[QTK_SCHEDULE_SHAPES + 1] = {NULL};
+    for (int i = 0; i < QTK_SCHEDULE_SHAPES; i++)
+      names[i] = qtk_schedule_name((enum qtk_schedule_shape)i);
+    return qtk_job_unknown(qtk_toml_get(table, "schedule"), "schedule", names);
+  }
+  return rc == QTK_OK ? adapt_number(table, "warmup", &warmup, &t->warmup) : rc;
+}
+
+static int adapt_optimizer(const struct qtk_toml *table, struct qtk_job_training *t)
+{
+  static const struct adapt_bounds decay = {0, 1e3, 0, 0, "0 .. 1000"};
+  static const struct adapt_bounds beta = {0, 1, 0, 1, "0 and more, below 1"};
+  static const struct adapt_bounds epsilon = {0, 1, 1, 0, "numbers above 0 up to 1"};
+  static const struct adapt_bounds clip = {0, 1e30, 0, 0, "0 (any norm) and more"};
+  int rc = adapt_number(table, "weight_decay", &decay, &t->weight_decay);
+  if (rc == QTK_OK)
+    rc = adapt_number(table, "beta1", &beta, &t->beta1);
+  if (rc == QTK_OK)
+    rc = adapt_number(table, "beta2", &beta, &t->beta2);
+  if (rc == QTK_OK)
+    rc = adapt_number(table, "epsilon", &epsilon, &t->epsilon);
+  return rc == QTK_OK ? adapt_number(table, "clip", &clip, &t->clip) : rc;
+}
+
+static int adapt_evaluation(const struct qtk_toml *table, struct qtk_job_training *t)
+{
+  int rc = qtk_job_int(table, "save_every", 1, INT64_C(1) << 40, &t->save_every);
+  if (rc == QTK_OK && qtk_toml_get(table, "evaluate_every") != NULL)
+    rc = qtk_job_int(table, "evaluate_every", 1, INT64_C(1) << 40, &t->evaluate_every);
+  if (rc == QTK_OK)
+    rc = qtk_job_int(table, "patience", 0, 1 << 20, &t->patience);
+  return rc == QTK_OK ? adapt_word(table, "keep", adapt_keeps, &t->keep) : rc;
+}
+
+int qtk_job_read_training(const struct qtk_toml *table, struct qtk_job_training *t)
+{
+  *t = (struct qtk_job_training){.epochs = 1,
+                                 .batch = 4,
+                                 .learning_rate = 1e-4,
+                                 .schedule = qtk_schedule_name(QTK_SCHEDULE_COSINE),
+                                 .warmup = 0.03,
+                                 .beta1 = 0.9,
+                                 .beta2 = 0.999,
+                                 .epsilon = 1e-8,
+                                 .clip = 1,
+                                 .checkpoint = adapt_checkpoints[0],
+                                 .save_every = 50,
+                                 .keep = adapt_keeps[0]};
+  int rc = adapt_length(table, t);
+  if (rc == QTK_OK)
+    rc = adapt_rate(table, t);
+  if (rc == QTK_OK)
+    rc = adapt_optimizer(table, t);
+  if (rc == QTK_OK)
+    rc = adapt_word(table, "checkpoint", adapt_checkpoints, &t->checkpoint);
+  return rc == QTK_OK ? adapt_evaluation(table, t) : rc;
+}
+
+/* ---- data ---------------------------------------------------------------------------- */
+
+static int adapt_data(const struct qtk_job *job, const struct qtk_toml *stage, const char *key,
+                      struct qtk_job_data *d)
+{
+  const struct qtk_toml *path;
+  *d = (struct qtk_job_data){.packing = -1};
+  int rc = qtk_toml_get_table(stage, key, &d->node);
+  if (rc != QTK_OK || d->node == NULL)
+    return rc;
+  if ((rc = qtk_toml_only(d->node, adapt_data_keys)) != QTK_OK ||
+      (rc = qtk_toml_need(d->node, "path", QTK_TOML_TEXT, &path)) != QTK_OK ||
+      (rc = qtk_job_path(job, d->node, "path", &d->path)) != QTK_OK ||
+      (rc = qtk_toml_get_text(d->node, "template", &d->template)) != QTK_OK ||
+      (rc = adapt_word(d->node, "train_on", adapt_parts, &d->train_on)) != QTK_OK ||
+      (rc = qtk_job_int(d->node, "tokens", 0, INT64_MAX, &d->tokens)) != QTK_OK)
+    return rc;
+  return qtk_toml_get(d->node, "packing") != NULL
+             ? qtk_toml_get_bool(d->node, "packing", &d->packing)
+             : QTK_OK;
+}
+
+/* Keys that only mean something beside validation data. */
+static int adapt_check_validation(const struct qtk_job_stage *stage)
+{
+  static const char *const keys[] = {"evaluate_every", "patience"};
+  const struct qtk_toml *node = NULL;
+  for (size_t i = 0; i < sizeof keys / sizeof *keys && node == NULL; i++)
+    node = qtk_toml_get(stage->table, keys[i]);
+  if (node == NULL && strcmp(stage->training.keep, "best") == 0)
+    node = qtk_toml_get(stage->table, "keep");
+  if (node == NULL || stage->validation.node != NULL)
+    return QTK_OK;
+  return qtk_toml_error(node, "%s without data to measure on: give the stage validation = "
+                              "{ path = \"...\" }",
+                        qtk_toml_key(node));
+}
+
+int qtk_job_read_adapt(const struct qtk_job *job, struct qtk_job_stage *stage)
+{
+  const struct qtk_toml *method, *table = stage->table;
+  int rc = qtk_job_need(table, "method", &method);
+  if (rc != QTK_OK || (rc = qtk_toml_get_text(table, "targets", &stage->targets)) != QTK_OK ||
+      (rc = adapt_data(job, table, "data", &stage->data)) != QTK_OK ||
+      (rc = adapt_data(job, table, "validation", &stage->validation)) != QTK_OK ||
+      (rc = qtk_job_read_training(table, &stage->training)) != QTK_OK)
+    return rc;
+  stage->method = qtk_toml_text(method);
+  if (stage->data.node == NULL)
+    return qtk_toml_error(table, "nothing to learn from: give this stage data = { path = \"...\" }");
+  return adapt_check_validation(stage);
+}

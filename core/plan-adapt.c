@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Lays out an adapt stage: the adapter with its options, what it trains on, how, and what
+ * that takes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/chat.h"
+#include "core/error.h"
+#include "core/fs.h"
+#include "core/plan-stage.h"
+
+/* ---- how it trains ------------------------------------------------------------------- */
+
+/* Keys that say how a stage trains: an adapter may have defaults for them. */
+static int adapt_is_default(const char *key)
+{
+  static const char *const others[] = {"run",        "name",       "method",   "targets", "data",
+                                       "validation", "save_every", "patience", NULL};
+  int core = 0;
+  for (const char *const *k = qtk_job_stage_keys(QTK_JOB_ADAPT); *k != NULL; k++)
+    core |= strcmp(*k, key) == 0;
+  for (const char *const *k = others; *k != NULL; k++)
+    core &= strcmp(*k, key) != 0;
+  return core;
+}
+
+/* How long to train is one thing, said in one of two ways. */
+static int adapt_is_said(const struct qtk_toml *table, const char *key)
+{
+  if (strcmp(key, "steps") == 0 || strcmp(key, "epochs") == 0)
+    return qtk_toml_get(table, "steps") != NULL || qtk_toml_get(table, "epochs") != NULL;
+  return qtk_toml_get(table, key) != NULL;
+}
+
+/* The stage's keys over the adapter's defaults. */
+static int adapt_training(const struct qtk_plan_stage *stage, struct qtk_plan_adapt *a)
+{
+  const struct qtk_loaded *plugin = a->method.loaded;
+  const struct qtk_default *d = plugin->ops.adapter.defaults;
+  int rc = QTK_OK;
+  a->table = qtk_toml_copy(stage->job->table);
+  if (a->table == NULL)
+    return QTK_ENOMEM;
+  for (; d != NULL && d->key != NULL && rc == QTK_OK; d++) {
+    if (!adapt_is_default(d->key))
+      return qtk_error(QTK_EPLUGIN, "adapter %s has a default for \"%s\", which is no key of how a "
+                                    "stage trains",
+                       plugin->plugin.name, d->key);
+    if (!adapt_is_said(stage->job->table, d->key))
+      rc = qtk_toml_set_path(a->table, d->key, d->value, plugin->plugin.name);
+  }
+  return rc == QTK_OK ? qtk_job_read_training(a->table, &a->training) : rc;
+}
+
+#define ADAPT_LENGTH 512 /* tokens of a sequence, where the model allows as many */
+
+/* Steps are known here unless epochs are counted. */
+static int adapt_warmup(const struct qtk_plan_adapt *a)
+{
+  const struct qtk_job_training *t = &a->training;
+  if (t->steps == 0 || t->warmup < (double)t->steps)
+    return QTK_OK;
+  return qtk_toml_error(qtk_toml_get(a->table, "warmup"),
+                        "warmup = %g: this training has %lld steps in all", t->warmup,
+                        (long long)t->steps);
+}
+
+static int adapt_length(const struct qtk_plan *plan, const struct qtk_plan_stage *stage,
+                        struct qtk_job_training *t)
+{
+  int64_t most = qtk_model_info(plan->model)->context;
+  if (t->length == 0)
+    t->length = most > 0 && most < ADAPT_LENGTH ? most : ADAPT_LENGTH;
+  if (most == 0 || t->length <= most)
+    return QTK_OK;
+  return qtk_toml_error(qtk_toml_get(stage->job->table, "length"),
+                        "length = %lld: this model was made for %lld and less",
+                        (long long)t->length, (long long)most);
+}
+
+/* ---- data ------------------------------------------------------------------------------ */
+
+static int adapt_template(const struct qtk_job_data *job)
+{
+  struct qtk_chat_source source = {.name = job->template};
+  struct qtk_chat *chat = NULL;
+  int rc = job->template != NULL ? qtk_chat_open(&source, &chat) : QTK_OK;
+  qtk_chat_close(chat);
+  if (rc == QTK_OK || rc == QTK_ENOMEM)
+    return rc;
+  return qtk_error_at(QTK_EJOB, "%s:%d", qtk_toml_file(job->node), qtk_toml_line(job->node));
+}
+
+static int adapt_data(const struct qtk_plan *plan, const struct qtk_job_data *job, int64_t length,
+                      struct qtk_dataset_recipe *recipe)
+{
+  static const enum qtk_packing packings[] = {QTK_PACKING_DEFAULT, QTK_PACKING_OFF,
+                                              QTK_PACKING_ON};
+  if (job->node == NULL)
+    return QTK_OK;
+  *recipe = (struct qtk_dataset_recipe){.path = job->path,
+                                        .template = job->template,
+                                        .packing = packings[job->packing + 1],
+                                        .length = length,
+                                        .tokens = job->tokens};
+  if (job->train_on != NULL)
+    recipe->train_on = strcmp(job->train_on, "all") == 0 ? QTK_TRAIN_ON_ALL
+                                                         : QTK_TRAIN_ON_RESPONSE;
+  if (!qtk_path_exists(job->path))
+    return qtk_error(QTK_EINPUT, "%s: no such file (%s of a stage in %s)", job->path,
+                     qtk_toml_key(job->node), plan->job->file);
+  return adapt_template(job);
+}
+
+/* ---- the adapter on the model -------------------------------------------------------------- */
+
+/* With the stage's place, where the job can be changed so that it fits. */
+static int adapt_failed(int rc, const struct qtk_plan_stage *stage)
+{
+  const struct qtk_toml *named = qtk_toml_get(stage->job->table, "method");
+  if (rc != QTK_EJOB && rc != QTK_EINPUT)
+    return rc;
+  return qtk_error_at(QTK_EJOB, "%s:%d", qtk_toml_file(named), qtk_toml_line(named));
+}
+
+static int adapt_measure(struct qtk_context *ctx, struct qtk_plan *plan,
+                         struct qtk_plan_stage *stage)
+{
+  struct qtk_plan_adapt *a = &stage->adapt;
+  struct qtk_engine_case c = {.model = plan->model,
+                              .layouts = plan->layouts,
+                              .adapters = plan->adapters,
+                              .n_adapters = plan->n_adapters,
+                              .tokens = a->training.length};
+  int rc = QTK_OK;
+  for (int i = 0; i < 2 && rc == QTK_OK; i++) {
+    c.checkpoint = i;
+    rc = qtk_engine_measure(ctx, &c, &a->sizes[i]);
+  }
+  if (rc != QTK_OK)
+    return adapt_failed(rc, stage);
+  if (a->sizes[0].trainable > 0)
+    return QTK_OK;
+  const char *key = stage->job->targets != NULL ? "targets" : "method";
+  return qtk_toml_error(qtk_toml_get(stage->job->table, key),
+                        "%s = \"%s\": there is nothing in this model that %s would train", key,
+                        qtk_toml_text(qtk_toml_get(stage->job->table, key)),
+                        a->method.loaded->plugin.name);
+}
+
+/* On top of what lies on the model already. */
+static int adapt_add(struct qtk_plan *plan, const struct qtk_plan_stage *stage)
+{
+  const struct qtk_plan_method *m = &stage->adapt.method;
+  size_t bytes = (size_t)(plan->n_adapters + 1) * sizeof *plan->adapters;
+  struct qtk_attached *all = realloc(plan->adapters, bytes);
+  if (all == NULL)
+    return qtk_error_memory(bytes, "adapters");
+  all[plan->n_adapters++] = (struct qtk_attached){.name = m->loaded->plugin.name,
+                                                  .ops = &m->loaded->ops.adapter,
+                                                  .options = m->options->values,
+                                                  .targets = stage->job->targets};
+  plan->adapters = all;
+  return QTK_OK;
+}
+
+static int adapt_targets(const struct qtk_plan_stage *stage)
+{
+  struct qtk_pattern *pattern = NULL;
+  int rc = stage->job->targets != NULL
+               ? qtk_pattern_new(qtk_toml_get(stage->job->table, "targets"), &pattern)
+               : QTK_OK;
+  qtk_pattern_free(pattern);
+  return rc;
+}
+
+int qtk_plan_adapt(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_plan_stage *stage)
+{
+  const struct qtk_job_stage *job = stage->job;
+  struct qtk_plan_adapt *a = &stage->adapt;
+  int rc = qtk_plan_method_open(QTK_ADAPTER, qtk_toml_get(job->table, "method"), job->table,
+                                qtk_job_stage_keys(job->kind), &a->method);
+  if (rc == QTK_OK)
+    rc = adapt_training(stage, a);
+  if (rc == QTK_OK)
+    rc = adapt_warmup(a);
+  if (rc == QTK_OK)
+    rc = adapt_length(plan, stage, &a->training);
+  if (rc == QTK_OK)
+    rc = adapt_data(plan, &job->data, a->training.length, &a->data);
+  if (rc == QTK_OK)
+    rc = adapt_data(plan, &job->validation, a->training.length, &a->validation);
+  if (rc == QTK_OK)
+    rc = adapt_targets(stage);
+  if (rc == QTK_OK)
+    rc = adapt_add(plan, stage);
+  return rc == QTK_OK ? adapt_measure(ctx, plan, stage) : rc;
+}
+
+void qtk_plan_adapt_end(struct qtk_plan_adapt *a)
+{
+  qtk_plan_method_end(&a->method);
+  qtk_toml_free(a->table);
+}
+
+int qtk_plan_adapt_begin(struct qtk_plan *plan)
+{
+  const struct qtk_tuned *t;
+  int n = 0;
+  while (qtk_model_tuned(plan->model, n) != NULL)
+    n++;
+  plan->adapters = calloc((size_t)n + 1, sizeof *plan->adapters);
+  if (plan->adapters == NULL)
+    return qtk_error_memory((size_t)n * sizeof *plan->adapters, "adapters");
+  for (; (t = qtk_model_tuned(plan->model, plan->n_adapters)) != NULL; plan->n_adapters++)
+    plan->adapters[plan->n_adapters] =
+        (struct qtk_attached){.name = t->plugin->plugin.name,
+                              .ops = &t->plugin->ops.adapter,
+                              .options = t->options != NULL ? t->options->values : NULL,
+                              .targets = t->targets};
+  return QTK_OK;
+}
+
+int qtk_plan_adapt_left(const struct qtk_plan *plan)
+{
+  if (plan->n_adapters == 0 || plan->job->bundle == NULL)
+    return QTK_OK;
+  return qtk_error(QTK_EJOB, "%s: the bundle would hold the model without the adapter %s: give "
+                             "[output] bundle = \"\"",
+                   plan->job->file, plan->adapters[plan->n_adapters - 1].name);
+}
+
+int qtk_plan_adapt_none(const struct qtk_plan *plan, const struct qtk_plan_stage *stage)
+{
+  const struct qtk_toml *run = qtk_toml_get(stage->job->table, "run");
+  if (plan->n_adapters == 0)
+    return QTK_OK;
+  return qtk_toml_error(run, "%s: the adapter %s lies on the model, and what it adds to would "
+                             "change under it: merge first, with a stage run = \"merge\"",
+                        qtk_toml_text(run), plan->adapters[plan->n_adapters - 1].name);
+}

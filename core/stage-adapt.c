@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The adapt stage: an adapter on top of the model learns from data, step by step, and then
+ * lies on the model. */
+#include <math.h>
+#include <string.h>
+
+#include "core/block.h"
+#include "core/error.h"
+#include "core/generate.h"
+#include "core/log.h"
+#include "core/stage-adapt.h"
+
+#define ADAPT_POINTS 1000 /* of the loss curve, at most */
+#define ADAPT_LOOKS 10    /* at validation data, unless the job says how often */
+
+/* ---- data -------------------------------------------------------------------------------- */
+
+static int adapt_reader(const struct qtk_work *work, struct qtk_dataset_reader *reader)
+{
+  struct qtk_ids ends = {0};
+  int rc = qtk_model_ends(work->model, &ends);
+  *reader = (struct qtk_dataset_reader){.tokenizer = work->tokenizer,
+                                        .end = ends.n > 0 ? ends.ids[0] : -1,
+                                        .chat_template = qtk_model_text(work->model,
+                                                                        "chat_template"),
+                                        .file = qtk_model_path(work->model)};
+  qtk_ids_free(&ends);
+  return rc;
+}
+
+/* A line of what there is to learn from. */
+static void adapt_say(const char *what, const struct qtk_dataset *d)
+{
+  struct qtk_examples_count c = qtk_examples_count(&d->examples);
+  qtk_info("%s %s: %lld rows, %lld sequences of %lld .. %lld tokens, %lld tokens of which %lld are "
+           "scored, %lld truncated, %lld dropped",
+           what, d->name, (long long)d->documents, (long long)c.sequences, (long long)c.shortest,
+           (long long)c.longest, (long long)c.tokens, (long long)c.scored, (long long)d->truncated,
+           (long long)d->dropped);
+}
+
+static int adapt_read(struct adaptation *a)
+{
+  struct qtk_dataset_reader reader;
+  int rc = adapt_reader(a->work, &reader);
+  if (rc == QTK_OK)
+    rc = qtk_dataset_read(a->work->ctx, &a->plan->data, &reader, &a->data);
+  if (rc != QTK_OK)
+    return rc;
+  adapt_say("data", &a->data);
+  if (a->plan->validation.path == NULL)
+    return QTK_OK;
+  rc = qtk_dataset_read(a->work->ctx, &a->plan->validation, &reader, &a->validation);
+  if (rc == QTK_OK)
+    adapt_say("validation", &a->validation);
+  return rc;
+}
+
+/* ---- what runs ------------------------------------------------------------------------------ */
+
+/* The unquantized model: the one that the job names, or the file that it started from, if its
+ * linears are floats. */
+static int adapt_source(struct adaptation *a)
+{
+  const struct qtk_model *source = a->work->source;
+  int rc = QTK_OK, floats = 1;
+  if (source == NULL)
+    rc = qtk_model_open(a->work->ctx, a->work->plan->job->model, &a->opened);
+  for (int i = 0; rc == QTK_OK && source == NULL && i < qtk_model_count(a->opened); i++) {
+    const struct qtk_model_tensor *t = qtk_model_tensor(a->opened, i);
+    floats &= !t->linear || t->layout.encoding == QTK_DENSE;
+  }
+  if (rc == QTK_OK && source == NULL && floats)
+    source = a->opened;
+  qtk_model_set_unquantized(a->work->model, source);
+  return rc;
+}
+
+static int adapt_open(struct adaptation *a)
+{
+  const struct qtk_plan_method *m = &a->plan->method;
+  struct qtk_attached attached = {.name = m->loaded->plugin.name,
+                                  .ops = &m->loaded->ops.adapter,
+                                  .options = m->options->values,
+                                  .targets = a->work->plan->stages[a->stage].job->targets};
+  int rc = adapt_source(a);
+  while (qtk_model_tuned(a->work->model, a->adapter) != NULL)
+    a->adapter++;
+  return rc == QTK_OK
+             ? qtk_engine_open(a->work->ctx, a->work->model, &attached, 1, &a->engine)
+             : rc;
+}
+
+/* Steps, where the job counts epochs. */
+static int64_t adapt_steps(const struct adaptation *a)
+{
+  const struct qtk_job_training *t = &a->plan->training;
+  double steps = ceil(t->epochs * (double)a->data.examples.n / (double)t->batch);
+  return t->steps > 0 ? t->steps : steps > 1 ? (int64_t)steps : 1;
+}
+
+static int adapt_rule(struct adaptation *a, struct qtk_train_rule *rule)
+{
+  const struct qtk_job_training *t = &a->plan->training;
+  double warmup = t->warmup < 1 ? floor(t->warmup * (double)a->steps) : t->warmup;
+  *rule = (struct qtk_train_rule){.optimizer = {.learning_rate = t->learning_rate,
+                                                .beta1 = t->beta1,
+                                                .beta2 = t->beta2,
+                                                .epsilon = t->epsilon,
+                                                .weight_decay = t->weight_decay,
+                                                .clip = t->clip},
+                                  .schedule = {.steps = a->steps},
+                                  .batch = t->batch,
+                                  .checkpoint = a->plan->checkpoint};
+  if (warmup >= (double)a->steps)
+    return qtk_toml_error(qtk_toml_get(a->plan->table, "warmup"),
+                          "warmup = %g: this training has %lld steps in all", t->warmup,
+                          (long long)a->steps);
+  rule->schedule.warmup = (int64_t)warmup;
+  return qtk_schedule_find(t->schedule, &rule->schedule.shape);
+}
+
+static int adapt_begin(struct adaptation *a)
+{
+  struct qtk_train_rule rule;
+  int rc = qtk_course_begin(&a->course);
+  if (rc == QTK_OK)
+    rc = adapt_read(a);
+  if (rc == QTK_OK)
+    rc = adapt_open(a);
+  if (rc != QTK_OK)
+    return rc;
+  a->steps = adapt_steps(a);
+  if (a->validation.examples.n > 0)
+    a->evaluate_every = a->plan->training.evaluate_every > 0
+                            ? a->plan->training.evaluate_every
+                            : (a->steps + ADAPT_LOOKS - 1) / ADAPT_LOOKS;
+  rc = adapt_rule(a, &rule);
+  if (rc == QTK_OK)
+    rc = qtk_train_new(a->work->ctx, a->engine, a->adapter, &rule, &a->data.examples, &a->train);
+  return rc == QTK_OK ? qtk_adapt_restore(a) : rc;
+}
+
+static void adapt_end(struct adaptation *a)
+{
+  qtk_train_free(a->train);
+  qtk_engine_close(a->engine);
+  qtk_model_set_unquantized(a->work->model, NULL);
+  qtk_model_close(a->opened);
+  qtk_dataset_free(&a->validation);
+  qtk_dataset_free(&a->data);
+  qtk_free(a->work->ctx, a->best);
+  qtk_course_end(&a->course);
+}
+
+/* ---- steps -------------------------------------------------------------------------------------- */
+
+/* What can be done about numbers that are not finite. */
+static int adapt_failed(const struct adaptation *a, int rc)
+{
+  if (rc != QTK_ENUMERIC)
+    return rc;
+  const json_t *last = json_array_get(a->course.loss, json_array_size(a->course.loss) - 1);
+  return qtk_error_at(rc, "training does not converge (the last loss was %g): try a learning_rate "
+                          "below %g, a longer warmup, or a clip",
+                      json_number_value(json_object_get(last, "loss")),
+                      a->plan->training.learning_rate);
+}
+
+static int adapt_step(struct adaptation *a, struct qtk_progress *progress)
+{
+  int64_t every = (a->steps + ADAPT_POINTS - 1) / ADAPT_POINTS;
+  struct qtk_train_step step;
+  double start = qtk_seconds();
+  int rc = qtk_train_next(a->train, &step);
+  if (rc != QTK_OK)
+    return adapt_failed(a, rc);
+  rc = qtk_course_step(&a->course, &step, every, qtk_seconds() - start);
+  qtk_progress_note(progress, "loss %.4g  %.0f tokens/s", step.loss,
+                    (double)a->course.tokens / a->course.seconds);
+  qtk_progress_step(progress, (uint64_t)step.step);
+  if (rc == QTK_OK && step.step % a->plan->training.save_every == 0 && step.step < a->steps)
+    rc = qtk_adapt_save(a);
+  return rc;
+}
+
+static int adapt_is_due(const struct adaptation *a)
+{
+  return a->evaluate_every > 0 && a->course.measured < a->course.step &&
+         (a->course.step % a->evaluate_every == 0 || a->course.step == a->steps);
+}
+
+static int adapt_measure(struct adaptation *a)
+{
+  const struct qtk_job_training *t = &a->plan->training;
+  double loss;
+  int better, rc = qtk_train_measure(a->train, &a->validation.examples, &loss);
+  if (rc == QTK_OK)
+    rc = qtk_course_measured(&a->course, loss, &better);
+  if (rc != QTK_OK)
+    return rc;
+  qtk_info("step %lld: validation loss %.4g%s", (long long)a->course.step, loss,
+           better ? "" : ", no better");
+  a->course.stopped = t->patience > 0 && a->course.waited >= t->patience;
+  return better && strcmp(t->keep, "best") == 0 ? qtk_adapt_keep_best(a) : QTK_OK;
+}
+
+/* A stop leaves a checkpoint of what was done. */
+static int adapt_train(struct adaptation *a)
+{
+  struct qtk_progress progress;
+  int rc = QTK_OK;
+  qtk_progress_begin(&progress, a->plan->method.loaded->plugin.name, (uint64_t)a->steps, "steps");
+  qtk_progress_skip(&progress, (uint64_t)a->course.step);
+  while (rc == QTK_OK && !a->course.stopped) {
+    if (adapt_is_due(a))
+      rc = adapt_measure(a);
+    else if (a->course.step < a->steps)
+      rc = adapt_step(a, &progress);
+    else
+      break;
+  }
+  qtk_progress_end(&progress);
+  if (rc != QTK_EINTERRUPTED || a->course.step == 0)
+    return rc;
+  int saved = qtk_adapt_save(a);
+  return saved == QTK_OK ? rc : saved;
+}
+
+/* ---- what stays ------------------------------------------------------------------------------------ */
+
+static int adapt_bind(struct adaptation *a, struct qtk_tuned *t)
+{
+  struct qtk_work *work = a->work;
+  const char *tokenizer = qtk_tokenizer_json(work->tokenizer);
+  struct qtk_tuned *lower[BLOCK_ADAPTERS];
+  uint8_t digest[QTK_DIGEST_BYTES];
+  char model[QTK_DIGEST_HEX];
+  int rc = qtk_model_digest(work->ctx, work->model, model);
+  for (int i = 0; i < a->adapter; i++)
+    lower[i] = (struct qtk_tuned *)qtk_model_tuned(work->model, i);
+  if (rc == QTK_OK)
+    rc = qtk_tuned_base(model, lower, a->adapter, t->base);
+  qtk_digest_of(tokenizer, strlen(tokenizer), digest);
+  qtk_digest_hex(digest, t->tokenizer);
+  qtk_digest_of(work->recipe, strlen(work->recipe), digest);
+  qtk_digest_hex(digest, t->recipe);
+  return rc;
+}
+
+static int adapt_keep(struct adaptation *a, struct qtk_tuned **tuned)
+{
+  int rc = qtk_adapt_take_best(a);
+  if (rc == QTK_OK)
+    rc = qtk_adapt_tuned(a->work, a->stage, tuned);
+  if (rc != QTK_OK)
+    return rc;
+  rc = qtk_engine_save(a->engine, a->adapter, *tuned);
+  return rc == QTK_OK ? adapt_bind(a, *tuned) : rc;
+}
+
+static int adapt_report(const struct adaptation *a, json_t *entry, uint64_t bytes)
+{
+  const struct adapt_course *c = &a->course;
+  struct qtk_report_adapt r = {.trainable = qtk_optimizer_values(qtk_train_optimizer(a->train)),
+                               .bytes = bytes,
+                               .steps = c->step,
+                               .tokens = c->tokens,
+                               .tokens_per_second = c->seconds > 0
+                                                        ? (double)c->tokens / c->seconds
+                                                        : 0,
+                               .checkpoint = a->plan->checkpoint,
+                               .loss = c->loss,
+                               .validation = c->validation,
+                               .best = c->best.step,
+                               .stopped = c->stopped};
+  return qtk_report_adapt(entry, &r);
+}
+
+int qtk_stage_adapt(struct qtk_work *work, size_t i, json_t *entry)
+{
+  struct adaptation a = {.work = work, .stage = i, .plan = &work->plan->stages[i].adapt};
+  struct qtk_tuned *tuned = NULL;
+  int rc = adapt_begin(&a);
+  if (rc == QTK_OK)
+    rc = adapt_train(&a);
+  if (rc == QTK_OK)
+    rc = adapt_keep(&a, &tuned);
+  if (rc == QTK_OK)
+    rc = adapt_report(&a, entry, qtk_tuned_bytes(tuned));
+  adapt_end(&a);
+  if (rc == QTK_OK)
+    return qtk_adapt_finish(work, i, tuned);
+  qtk_tuned_free(tuned);
+  return rc;
+}
