@@ -42,34 +42,55 @@ int qtk_dataset_choose(struct dataset *d)
 
 /* ---- a file that is one text -------------------------------------------------------------- */
 
+/* Longer texts are to be given in rows. */
+#define DATASET_TEXT_BYTES ((size_t)1 << 30)
+
 /* A file of another program would be taken for a text otherwise. */
 static int dataset_is_text(const struct qtk_map *map)
 {
   const uint8_t *zero = map->size > 0 ? memchr(map->data, 0, map->size) : NULL;
-  return zero == NULL ? QTK_OK
-                      : qtk_error(QTK_EINPUT, "%s: byte %td is zero, so this is no text: data are "
-                                              "texts, or JSON by their names (.json, .jsonl, "
-                                              ".ndjson)",
-                                  map->path, zero - map->data);
+  if (map->size > DATASET_TEXT_BYTES)
+    return qtk_error(QTK_EINPUT, "%s: %zu bytes in one text: at most %zu are read; lines of JSON "
+                                 "(.jsonl) may be longer together",
+                     map->path, map->size, DATASET_TEXT_BYTES);
+  if (zero != NULL)
+    return qtk_error(QTK_EINPUT, "%s: byte %td is zero, so this is no text: data are texts, or "
+                                 "JSON by their names (.json, .jsonl, .ndjson)",
+                     map->path, zero - map->data);
+  return QTK_OK;
 }
 
 /* It is read as the evaluation reads it. */
-static int dataset_plain(struct dataset *d)
+static int dataset_encode_text(struct dataset *d, const struct qtk_map *map)
 {
   struct dataset_tokens tokens = {0};
+  struct qtk_arena *arena = &d->ctx->arena;
+  uint64_t bytes = 0;
+  int full, rc = qtk_tokenizer_encode(d->reader->tokenizer, (const char *)map->data, map->size, 1,
+                                      &tokens.ids);
+  if (rc == QTK_OK) {
+    bytes = tokens.ids.room * sizeof *tokens.ids.ids;
+    rc = qtk_arena_charge(arena, bytes, "text");
+    bytes = rc == QTK_OK ? bytes : 0;
+  }
+  if (rc == QTK_OK)
+    rc = qtk_dataset_add(d, &tokens, &full);
+  qtk_arena_release(arena, bytes, "text");
+  qtk_dataset_tokens_free(&tokens);
+  return rc == QTK_OK ? rc : qtk_error_at(rc, "%s", d->recipe->path);
+}
+
+static int dataset_plain(struct dataset *d)
+{
   struct qtk_map map = {0};
-  int full, rc = qtk_map_open(d->recipe->path, &map);
+  int rc = qtk_map_open(d->recipe->path, &map);
   if (rc != QTK_OK)
     return rc;
   rc = dataset_is_text(&map);
   if (rc == QTK_OK && (rc = qtk_arena_charge(&d->ctx->arena, map.size, "text")) == QTK_OK) {
-    rc = qtk_tokenizer_encode(d->reader->tokenizer, (const char *)map.data, map.size, 1,
-                              &tokens.ids);
-    if (rc == QTK_OK)
-      rc = qtk_dataset_add(d, &tokens, &full);
+    rc = dataset_encode_text(d, &map);
     qtk_arena_release(&d->ctx->arena, map.size, "text");
   }
-  qtk_dataset_tokens_free(&tokens);
   qtk_map_close(&map);
   return rc;
 }
