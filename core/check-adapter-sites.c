@@ -140,6 +140,27 @@ static int site_loss(void *arg, double *value, double *size)
   return status;
 }
 
+/* Forward in training that keeps nothing: the first of two under checkpointing. The second,
+ * which keeps, must be the same. */
+static int site_brief(struct site_run *r, const float *kept)
+{
+  int status = qtk_block_linear(r->linear, r->t->session, &r->x, &r->y, NULL);
+  if (status == QTK_OK)
+    status = qtk_device_sync(r->t->ctx);
+  if (status == QTK_OK)
+    status = qtk_device_download(r->t->ctx, r->host, r->y.data, site_bytes(&r->y));
+  if (qtk_check_status(r->t->c, status, "runs forward where nothing is kept", r->what))
+    qtk_check_that(r->t->c, memcmp(kept, r->host, site_bytes(&r->y)) == 0,
+                   "gives the same bytes whether it keeps or not", "%s", r->what);
+  if (status != QTK_OK)
+    return status;
+  qtk_session_train(r->t->session, 0, NULL);
+  status = qtk_block_linear(r->linear, r->t->session, &r->x, &r->y, NULL);
+  qtk_session_train(r->t->session, 1, NULL);
+  qtk_check_status(r->t->c, status, "runs forward outside training", r->what);
+  return status;
+}
+
 static int site_twice(struct site_run *r)
 {
   int64_t n = qtk_check_values(&r->y);
@@ -152,10 +173,8 @@ static int site_twice(struct site_run *r)
     status = site_forward(r, r->host);
     qtk_check_that(r->t->c, status == QTK_OK && memcmp(first, r->host, site_bytes(&r->y)) == 0,
                    "gives the same bytes twice", "%s: forward", r->what);
-    qtk_session_train(r->t->session, 0, NULL);
-    status = qtk_block_linear(r->linear, r->t->session, &r->x, &r->y, NULL);
-    qtk_session_train(r->t->session, 1, NULL);
-    qtk_check_status(r->t->c, status, "runs forward where nothing is kept", r->what);
+    if (status == QTK_OK)
+      status = site_brief(r, first);
   }
   free(first);
   return status < 0 ? 0 : 1;
@@ -346,6 +365,67 @@ static int site_fold(struct site_run *r)
   return status == QTK_EJOB ? QTK_OK : status;
 }
 
+/* ---- names --------------------------------------------------------------------------------
+ */
+
+/* Of a parameter: how many sites give it a gradient, and one of them. */
+struct owned {
+  int sites;
+  const struct qtk_site *site;
+};
+
+static int owned_look(struct site_run *r, struct owned *owned)
+{
+  int status = qtk_adapter_zero(r->t);
+  if (status == QTK_OK)
+    status = site_forward(r, r->host);
+  if (status == QTK_OK)
+    status = site_backward(r, NULL);
+  for (size_t i = 0; i < r->t->adapter->params.length && status == QTK_OK; i++) {
+    const struct qtk_tensor *gradient = &r->t->adapter->params.data[i].gradient;
+    float *host = site_gradient(r, gradient);
+    int64_t k = 0, n = qtk_check_values(gradient);
+    while (host != NULL && k < n && host[k] == 0)
+      k++;
+    if (host == NULL)
+      status = QTK_ENOMEM;
+    else if (k < n)
+      owned[i] = (struct owned){owned[i].sites + 1, r->site};
+    free(host);
+  }
+  return status;
+}
+
+static void owned_name(struct qtk_adapter_trial *t, const struct owned *o, const char *name)
+{
+  size_t n = strlen(o->site->name);
+  qtk_check_that(t->c, strncmp(name, o->site->name, n) == 0 && name[n] == '.' && name[n + 1],
+                 "names the parameters of a site after it", "%s: %s is trained at %s alone: "
+                 "its name begins with that and a point",
+                 t->text, name, o->site->name);
+}
+
+/* A parameter that only one site gives a gradient belongs to that site. */
+static int owned_all(struct qtk_adapter_trial *t)
+{
+  size_t n = t->adapter->params.length;
+  struct owned *owned = calloc(n + 1, sizeof *owned);
+  int status = owned ? QTK_OK : qtk_error_memory(n * sizeof *owned, "names");
+  for (int k = 0; k < t->adapter->n_sites && status == QTK_OK; k++) {
+    struct site_run r;
+    status = site_begin(&r, t, k);
+    if (status == QTK_OK) {
+      status = owned_look(&r, owned);
+      site_end(&r);
+    }
+  }
+  for (size_t i = 0; i < n && status == QTK_OK; i++)
+    if (owned[i].sites == 1)
+      owned_name(t, &owned[i], t->adapter->params.data[i].param.name);
+  free(owned);
+  return status;
+}
+
 /* ---- all of it
  * -------------------------------------------------------------------------------------- */
 
@@ -365,26 +445,39 @@ static int site_try(struct qtk_adapter_trial *t, int index)
   return status;
 }
 
-/* Piece i: 0 on quantized linears, 1 on floats. */
+/* Some of the sites; names only once. */
+static int sites_try(struct qtk_adapter_trial *t, int first)
+{
+  int n = t->adapter->n_sites, status = QTK_OK;
+  if (n == 0 && first)
+    qtk_check_skip(t->c, "runs forward", "it claims no sites");
+  if (n > 1 && first && t->ops->backward != NULL)
+    status = owned_all(t);
+  for (int k = 0; k < n && status == QTK_OK; k += n > 6 ? n / 3 : 2)
+    status = site_try(t, k);
+  return status;
+}
+
+/* Piece i: 0 on quantized linears, 1 on floats; from 2 on one linear with set i - 1 of the
+ * options. */
 int qtk_check_adapter_sites(struct qtk_check *c, int i)
 {
   struct qtk_adapter_trial t;
   struct qtk_options *options;
   char set[QTK_CHECK_WHAT];
-  if (i > 1 || !qtk_adapter_has_model(c))
+  if (!qtk_adapter_has_model(c))
     return 0;
-  int status = qtk_check_options_set(&c->plugin->plugin, 0, &options, set);
-  if (status < 0)
+  int status = qtk_check_options_set(&c->plugin->plugin, i < 2 ? 0 : i - 1, &options, set);
+  if (status <= 0)
     return status;
-  status = qtk_adapter_open(&t, c, c->ctx, options->values,
-                            i ? "linears of floats" : "quantized linears", !i);
+  if (i < 2)
+    snprintf(set, sizeof set, "%s", i ? "linears of floats" : "quantized linears");
+  status = qtk_adapter_open(&t, c, c->ctx, options->values, set, i != 1);
   if (status == 1) {
-    int n = t.adapter->n_sites;
-    if (n == 0 && i == 0)
-      qtk_check_skip(c, "runs forward", "it claims no sites");
-    status = QTK_OK;
-    for (int k = 0; k < n && status == QTK_OK; k += n > 6 ? n / 3 : 2)
-      status = site_try(&t, k);
+    if (i < 2)
+      status = sites_try(&t, i == 0);
+    else
+      status = t.adapter->n_sites > 0 ? site_try(&t, 0) : QTK_OK;
     qtk_adapter_close(&t);
   }
   qtk_options_free(options);

@@ -102,6 +102,7 @@ static int instances_run(struct qtk_check *c, int i)
 }
 
 const struct qtk_check_section qtk_check_adapter[] = {{"claims", claims_run},
+                                                      {"plan", qtk_check_adapter_plan},
                                                       {"sites", qtk_check_adapter_sites},
                                                       {"stream", qtk_check_adapter_stream},
                                                       {"objective", qtk_check_adapter_loss},

@@ -53,6 +53,7 @@ int qtk_check_slopes(struct qtk_check *c, const struct qtk_slope *slope,
 int64_t qtk_check_values(const struct qtk_tensor *t);
 
 /* Pieces of sections. */
+int qtk_check_adapter_plan(struct qtk_check *c, int i);
 int qtk_check_adapter_sites(struct qtk_check *c, int i);
 int qtk_check_adapter_stream(struct qtk_check *c, int i);
 int qtk_check_adapter_loss(struct qtk_check *c, int i);

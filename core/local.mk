@@ -45,6 +45,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/check-adapter.c \
 	%D%/check-adapter.h \
 	%D%/check-adapter-loss.c \
+	%D%/check-adapter-plan.c \
 	%D%/check-adapter-sites.c \
 	%D%/check-adapter-stream.c \
 	%D%/check-adapter-trial.c \

@@ -234,7 +234,9 @@ struct qtk_adapter_ops {
   void (*keep)(void *h, const struct qtk_site *site, struct qtk_keep_spec *spec);
   /* y [T, rows] from x [T, cols]: call qtk_linear_forward on `inner` and add
    * (low-rank), call it with other scales (rescale), or leave it (replace; only at
-   * the bottom of a stack). keep is NULL outside training. */
+   * the bottom of a stack). keep is NULL outside training, and in the first of two passes
+   * where activations are made again: both must give the same bits, so what is drawn at
+   * random is drawn for (step, sequence, site). */
   int (*forward)(struct qtk_context *ctx, void *h, struct qtk_session *s,
                  const struct qtk_site *site, const struct qtk_inner *inner,
                  const struct qtk_tensor *x, struct qtk_tensor *y, struct qtk_keep *keep);

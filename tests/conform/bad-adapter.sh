@@ -45,6 +45,25 @@ bad lowrank 's/return t->linear && wanted/return wanted/; s/"q", NULL/"all", NUL
 bad lowrank 's|/ sqrt((double)cols)|/ 0.0|' "starts with finite values"
 bad lowrank 's/if (status == QTK_OK && dx != NULL)/if (status == QTK_OK)/' \
   "runs backward where dx is not wanted"
+bad lowrank 's/if (keep != NULL)$/if (keep == NULL)\
+    qtk_op_scale(ctx, 0.5f, y, y);\
+  else/' "gives the same bytes whether it keeps or not"
+bad lowrank 's/"%s.%s", site->name, i % 2 ? "b" : "a"/"%d.%s", i \/ 2, i % 2 ? "b" : "a"/' \
+  "names the parameters of a site after it"
+bad lowrank 's/  (void)ctx, (void)model;/  struct qtk_tensor m;\
+  if (qtk_device_matrix(ctx, 1, 1, "scratch", \&m) != QTK_OK)\
+    return QTK_EINTERNAL;\
+  qtk_device_free(ctx, m.data);/' "attaches while there are neither weights nor a backend"
+bad lowrank 's/  (void)ctx, (void)model;/  float w;\
+  if (sites[0].base->layout.encoding == QTK_DENSE)\
+    return QTK_EJOB;\
+  w = qtk_get_scale(sites[0].base, 0, 0);/' "neither crashes, hangs nor ends the process"
+bad lowrank 's/^  param->shape\[0\] = i % 2 ? site->rows : state->rank;/  param->shape[0] = i % 2 ? site->rows : state->rank + (site->base->codes == NULL);/' \
+  "has the same parameters without weights"
+bad lowrank 's/^  spec->bytes_per_token = /  spec->bytes_per_token = site->base->codes == NULL ? 4 : /' \
+  "keeps the same without weights"
+bad lowrank 's/matmul(ctx, 1, 0, 1, &du, &keep->input, 1,/matmul(ctx, 1, 0, state->rank > 4 ? 2 : 1, \&du, \&keep->input, 1,/' \
+  "gives the gradients of its parameters"
 bad stream 's/i >= 0 && status/i >= 1 \&\& status/' "gives the gradients of its parameters"
 bad objective 's/qtk_op_axpy(ctx, 1,/qtk_op_axpy(ctx, 2,/' "gives the gradient of its loss"
 bad objective 's/batch->weights + t0/batch->weights/' "gives losses whose chunks add up"
