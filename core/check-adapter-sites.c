@@ -252,6 +252,28 @@ static int site_gradients(struct site_run *r)
   return status;
 }
 
+/* Another adapter trains: this one has no gradients, and passes that of its input on. */
+static int site_beside(struct site_run *r)
+{
+  struct qtk_slope slope = {r->t, site_loss, r};
+  int status = qtk_adapter_bind(r->t, 0);
+  if (status == QTK_OK)
+    status = site_forward(r, r->host);
+  if (status == QTK_OK)
+    status = site_backward(r, &r->dx);
+  if (qtk_check_status(r->t->c, status, "runs backward where another adapter trains", r->what)) {
+    float *dx = site_gradient(r, &r->dx);
+    status = dx ? qtk_check_slopes(r->t->c, &slope, &r->x, dx,
+                                   "gives the gradient of its input where another adapter trains",
+                                   r->what)
+                : QTK_ENOMEM;
+    free(dx);
+  } else {
+    status = QTK_OK;
+  }
+  return status == QTK_OK ? qtk_adapter_bind(r->t, 1) : status;
+}
+
 /* ---- fold ---------------------------------------------------------------------------------------
  */
 
@@ -438,6 +460,8 @@ static int site_try(struct qtk_adapter_trial *t, int index)
   if (site_twice(&r)) {
     if (t->ops->backward != NULL)
       status = site_gradients(&r);
+    if (t->ops->backward != NULL && status == QTK_OK)
+      status = site_beside(&r);
     if (status == QTK_OK)
       status = site_fold(&r);
   }

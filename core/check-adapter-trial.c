@@ -170,6 +170,20 @@ int qtk_adapter_changed(struct qtk_adapter_trial *t, int final)
   return t->ops->changed != NULL ? t->ops->changed(t->ctx, t->adapter->h, final) : QTK_OK;
 }
 
+int qtk_adapter_bind(struct qtk_adapter_trial *t, int gradients)
+{
+  int status = QTK_OK;
+  for (size_t i = 0; i < t->adapter->params.length && status == QTK_OK; i++) {
+    const struct engine_param *p = &t->adapter->params.data[i];
+    struct qtk_tensor gradient = p->gradient;
+    if (!gradients)
+      gradient.data = NULL;
+    if (p->plugin >= 0)
+      status = t->ops->bind(t->adapter->h, p->plugin, &p->value, &gradient);
+  }
+  return status;
+}
+
 int qtk_adapter_zero(struct qtk_adapter_trial *t)
 {
   int status = QTK_OK;

@@ -33,6 +33,9 @@ void qtk_adapter_close(struct qtk_adapter_trial *t);
 /* Tells the adapter that values of its parameters are new. */
 int qtk_adapter_changed(struct qtk_adapter_trial *t, int final);
 
+/* Binds all parameters again, with their gradients or without. */
+int qtk_adapter_bind(struct qtk_adapter_trial *t, int gradients);
+
 /* Gradients of all parameters become zero. */
 int qtk_adapter_zero(struct qtk_adapter_trial *t);
 

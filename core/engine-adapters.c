@@ -373,3 +373,13 @@ int qtk_engine_train(struct qtk_engine *e)
     rc = adapters_train(e, &e->adapters[i]);
   return rc;
 }
+
+int qtk_engine_train_only(struct qtk_engine *e, int adapter)
+{
+  int rc = QTK_OK;
+
+  for (int i = 0; rc == QTK_OK && i < e->n_adapters; i++)
+    rc = i == adapter ? adapters_train(e, &e->adapters[i])
+                      : adapters_check_train(e, &e->adapters[i]);
+  return rc;
+}

@@ -98,6 +98,8 @@ QTK_PUBLIC void qtk_session_teach(struct qtk_session *s, struct qtk_engine *teac
 /* Gradients for every parameter, zeroed, and known to the adapters. QTK_EPLUGIN if an
  * adapter with sites has no backward. */
 QTK_PUBLIC int qtk_engine_train(struct qtk_engine *e);
+/* The same for the parameters of one adapter; those beside it stay as they are. */
+QTK_PUBLIC int qtk_engine_train_only(struct qtk_engine *e, int adapter);
 /* The loss of the session's last pass in training, and gradients of `scale` times its sum
  * added to those of the parameters. */
 QTK_PUBLIC int qtk_session_backward(struct qtk_session *s, const struct qtk_batch *batch,

@@ -177,7 +177,7 @@ int qtk_train_measure(struct qtk_train *t, const struct qtk_examples *examples, 
 
 static int train_open(struct qtk_train *t, int adapter)
 {
-  int rc = qtk_engine_train(t->engine);
+  int rc = qtk_engine_train_only(t->engine, adapter);
 
   if (rc == QTK_OK)
     rc = qtk_optimizer_new(t->ctx, t->engine, adapter, &t->rule.optimizer, &t->optimizer);

@@ -243,6 +243,8 @@ static int peqa_gradient(struct qtk_context *ctx, struct peqa *p, const struct q
 {
   struct peqa_scales *s = &p->scales[site->index];
   struct qtk_tensor sum;
+  if (s->gradient.data == NULL)
+    return QTK_OK;
   if (!p->relative)
     return qtk_op_linear_dscale(ctx, dy, x, qtk_inner_weights(inner), &s->gradient);
   int rc = peqa_sum(ctx, p, site, &sum);

@@ -224,7 +224,9 @@ struct qtk_adapter_ops {
   /* Parameter i: 1 and *param, or 0 past the last. Required with bind unless the
    * adapter only claims tensors to train. */
   int (*params)(void *h, int i, struct qtk_param *param);
-  /* Where parameter i lies. gradient->data is NULL outside training. */
+  /* Where parameter i lies. gradient->data is NULL outside training, and while another adapter
+   * of the stack trains: this one then computes as it does outside training, and its backward
+   * gives dx alone. */
   int (*bind)(void *h, int i, const struct qtk_tensor *value, const struct qtk_tensor *gradient);
   /* The start of parameter i, host memory, zeroed. NULL: all zeros. */
   int (*start)(struct qtk_context *ctx, void *h, int i, float *value);

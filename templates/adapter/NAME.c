@@ -147,14 +147,15 @@ static int @NAME@_backward(struct qtk_context *ctx, void *h, struct qtk_session 
   struct @NAME@_state *state = h;
   struct @NAME@_pair *pair = &state->pairs[site->index];
   struct qtk_tensor du, u = qtk_matrix(QTK_F32, keep->own, qtk_tensor_rows(dy), state->rank);
+  int trains = pair->gradient[0].data != NULL;
   int status = qtk_linear_backward(ctx, inner, NULL, dy, dx);
   if (status == QTK_OK)
     status = @NAME@_scratch(ctx, state, s, 1, qtk_tensor_rows(dy), &du);
   if (status == QTK_OK)
     status = qtk_op_matmul(ctx, 0, 0, 1, dy, &pair->value[1], 0, &du);
-  if (status == QTK_OK)
+  if (status == QTK_OK && trains)
     status = qtk_op_matmul(ctx, 1, 0, 1, dy, &u, 1, &pair->gradient[1]);
-  if (status == QTK_OK)
+  if (status == QTK_OK && trains)
     status = qtk_op_matmul(ctx, 1, 0, 1, &du, &keep->input, 1, &pair->gradient[0]);
   if (status == QTK_OK && dx != NULL)
     status = qtk_op_matmul(ctx, 0, 0, 1, &du, &pair->value[0], 1, dx);

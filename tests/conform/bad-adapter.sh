@@ -64,6 +64,8 @@ bad lowrank 's/^  spec->bytes_per_token = /  spec->bytes_per_token = site->base-
   "keeps the same without weights"
 bad lowrank 's/matmul(ctx, 1, 0, 1, &du, &keep->input, 1,/matmul(ctx, 1, 0, state->rank > 4 ? 2 : 1, \&du, \&keep->input, 1,/' \
   "gives the gradients of its parameters"
+bad lowrank 's/trains = pair->gradient\[0\].data != NULL/trains = 1/' \
+  "runs backward where another adapter trains"
 bad stream 's/i >= 0 && status/i >= 1 \&\& status/' "gives the gradients of its parameters"
 bad objective 's/qtk_op_axpy(ctx, 1,/qtk_op_axpy(ctx, 2,/' "gives the gradient of its loss"
 bad objective 's/batch->weights + t0/batch->weights/' "gives losses whose chunks add up"

@@ -108,7 +108,7 @@ static int toy_backward(struct qtk_context *ctx, void *h, struct qtk_session *s,
   struct toy *toy = h;
   (void)s;
   int status = qtk_linear_backward(ctx, inner, &toy->values[site->index], dy, dx);
-  if (status == QTK_OK)
+  if (status == QTK_OK && toy->gradients[site->index].data != NULL)
     status = qtk_op_linear_dscale(ctx, dy, &keep->input, qtk_inner_weights(inner),
                                   &toy->gradients[site->index]);
   return status;

@@ -462,6 +462,95 @@ static void drop_all(void)
   trial_close(&t);
 }
 
+/* ---- a stack -------------------------------------------------------------------------------------------- */
+
+/* A tuned adapter of that plugin on the model, its values away from their start. */
+static void stack_add(struct test_model *m, const char *name, const char *text)
+{
+  const struct qtk_loaded *plugin;
+  struct qtk_engine *engine;
+  struct qtk_tuned *tuned;
+  struct qtk_options *options;
+  struct qtk_param param;
+  struct qtk_tensor value;
+  int adapter = 0;
+
+  while (qtk_model_tuned(m->model, adapter) != NULL)
+    adapter++;
+  test_must(qtk_registry_get(QTK_ADAPTER, name, &plugin), name);
+  options = test_options(plugin, text);
+  const struct qtk_attached attached = {
+      .name = name, .ops = &plugin->ops.adapter, .options = options->values};
+  test_must(qtk_engine_open(ctx, m->model, &attached, 1, &engine), name);
+  for (int i = 0; qtk_engine_param(engine, adapter, i, &param, &value); i++)
+    for (int64_t k = 0; k < value.shape[0] * value.shape[1]; k++)
+      ((float *)value.data)[k] += 0.05f * noise((uint64_t)(100000 * i + k));
+  test_must(qtk_tuned_new(ctx, name, plugin, text, NULL, &tuned), "adapter");
+  test_must(qtk_engine_save(engine, adapter, tuned), "save");
+  qtk_engine_close(engine);
+  test_must(qtk_model_adapt(ctx, m->model, tuned, 0), "adapt");
+  qtk_options_free(options);
+}
+
+/* Sum over values and gradients of what lies under adapter `end`. */
+static double stack_sum(struct qtk_engine *e, int end, int *gradients)
+{
+  struct qtk_param param;
+  struct qtk_tensor value, gradient;
+  double sum = 0.0;
+
+  *gradients = 0;
+  for (int a = 0; a < end; a++)
+    for (int i = 0; qtk_engine_param(e, a, i, &param, &value); i++) {
+      qtk_engine_gradient(e, a, i, &gradient);
+      *gradients += gradient.data != NULL;
+      for (int64_t k = 0; k < value.shape[0] * value.shape[1]; k++)
+        sum += (double)((float *)value.data)[k] * (double)(k % 7 + 1);
+    }
+  return sum;
+}
+
+/* A pair trains over a pair and scales that do not: these keep their values, get no gradients
+ * and drop nothing. */
+static void stack_train(struct trial *t)
+{
+  const struct qtk_train_rule rule = {.optimizer = {1e-2, 0.9, 0.999, 1e-8, 0, 0},
+                                      .schedule = {.shape = QTK_SCHEDULE_CONSTANT, .steps = 20},
+                                      .batch = 1};
+  struct qtk_examples examples = reference_examples();
+  struct qtk_train *train;
+  struct qtk_train_step step;
+  double before, first = 0.0;
+  int gradients;
+
+  test_must(qtk_train_new(ctx, t->m.engine, 2, &rule, &examples, &train), "training");
+  before = stack_sum(t->m.engine, 2, &gradients);
+  float *outside = drop_pass(t, 0, 7, 9, 2);
+  tap_ok(drop_off(outside, drop_pass(t, 1, 7, 9, 2), TOKENS) == 0.0,
+         "a pair under the one that trains drops nothing");
+  for (int i = 0; i < 20; i++) {
+    test_must(qtk_train_next(train, &step), "step");
+    first = i == 0 ? step.loss : first;
+  }
+  tap_ok(step.loss < 0.8 * first, "the upper pair learns: from %.4f to %.4f", first, step.loss);
+  tap_ok(stack_sum(t->m.engine, 2, &gradients) == before && gradients == 0,
+         "what is under it stays, and has no gradients");
+  free(outside);
+  qtk_train_free(train);
+}
+
+static void stack_all(void)
+{
+  struct trial t;
+
+  trial_model(&t, folder, merge_round);
+  stack_add(&t.m, "peqa", "relative = true");
+  stack_add(&t.m, "lora", "rank = 2\ndropout = 0.5");
+  test_must(trial_engine(&t, "rank = 4\nroles = \"q v\""), "engine");
+  stack_train(&t);
+  trial_close(&t);
+}
+
 /* ---- how many numbers --------------------------------------------------------------------------------- */
 
 /* Models of which it is published how many numbers pairs of low rank train. */
@@ -557,6 +646,7 @@ int main(void)
   merge_codes();
   merge_refused();
   drop_all();
+  stack_all();
   size_all();
   refuse("roles = \"q  vv\"", "'vv'");
   refuse("start = \"loftq\"", "source");

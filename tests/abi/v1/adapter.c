@@ -108,7 +108,7 @@ static int v1_backward(struct qtk_context *ctx, void *h, struct qtk_session *s,
   struct v1 *v1 = h;
   (void)s;
   int status = qtk_linear_backward(ctx, inner, &v1->values[site->index], dy, dx);
-  if (status == QTK_OK)
+  if (status == QTK_OK && v1->gradients[site->index].data != NULL)
     status = qtk_op_linear_dscale(ctx, dy, &keep->input, qtk_inner_weights(inner),
                                   &v1->gradients[site->index]);
   return status;
