@@ -32,6 +32,7 @@ noinst_LTLIBRARIES += %D%/libcpu-generic.la
 	%D%/cpu/kernels/openblas/solver.c
 
 SIMD_BODIES = \
+	%D%/cpu/kernels/simd/element.h \
 	%D%/cpu/kernels/simd/exp.h \
 	%D%/cpu/kernels/simd/gemm.h \
 	%D%/cpu/kernels/simd/one.h \

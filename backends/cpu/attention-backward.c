@@ -126,13 +126,7 @@ static void backward_mask(const struct backward *b, float *s, int64_t row, int64
 
   if (cols == nr && k0 >= attention_from(b->a, &b->span, q1) && k1 < attention_to(&b->span, q0))
     return;
-  for (int64_t i = 0; i < rows; i++)
-    for (int64_t j = 0; j < nr; j++) {
-      int64_t query = by_row ? row + i : col + j, key = by_row ? col + j : row + i;
-      if (j >= cols || key < attention_from(b->a, &b->span, query) ||
-          key >= attention_to(&b->span, query))
-        s[i * nr + j] = -INFINITY;
-    }
+  attention_hide(b->a, &b->span, by_row, row, rows, col, cols, nr, s);
 }
 
 /* Scores in w->s and the products of dout and v in w->dp become ds in w->s and the

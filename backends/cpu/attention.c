@@ -34,6 +34,28 @@ void attention_cap_slope(const struct qtk_attention *a, const float *capped, flo
     ds[i] *= 1 - capped[i] / a->softcap * (capped[i] / a->softcap);
 }
 
+/* Of a row of scores only columns [from, to) are seen. */
+static void attention_hide_row(int64_t from, int64_t to, int64_t nr, float *s)
+{
+  for (int64_t j = 0; j < nr && j < from; j++)
+    s[j] = -INFINITY;
+  for (int64_t j = to > 0 ? to : 0; j < nr; j++)
+    s[j] = -INFINITY;
+}
+
+void attention_hide(const struct qtk_attention *a, const struct qtk_span *span, int by_row,
+                    int64_t row, int64_t rows, int64_t col, int64_t cols, int64_t nr, float *s)
+{
+  int64_t ahead = span->nk - span->nq, most = col + cols;
+
+  for (int64_t i = row; i < row + rows; i++, s += nr) {
+    /* Key k is seen by query k - ahead and those behind it, `window` in all. */
+    int64_t from = by_row ? attention_from(a, span, i) : i - ahead;
+    int64_t to = by_row ? attention_to(span, i) : a->window > 0 ? i - ahead + a->window : most;
+    attention_hide_row(from - col, cpu_min(to, most) - col, nr, s);
+  }
+}
+
 /* ---- packing keys and values ---------------------------------------------------------- */
 
 /* Tile by tile of keys: panels of keys (head size, mr), then panels of values
@@ -121,20 +143,6 @@ static struct attention_tile attention_own(const struct attention *t)
   return w;
 }
 
-/* Hides the keys [key, key + n) that a query of the tile, from i0 on, does not see. */
-static void attention_mask(const struct attention *t, const struct attention_unit *u, int64_t i0,
-                           int64_t queries, int64_t key, int64_t n, float *scores)
-{
-  int64_t nr = t->cpu->nr;
-
-  for (int64_t j = 0; j < queries; j++) {
-    int64_t from = attention_from(t->a, &u->span, i0 + j), to = attention_to(&u->span, i0 + j);
-    for (int64_t r = 0; r < n; r++)
-      if (key + r < from || key + r >= to)
-        scores[r * nr + j] = -INFINITY;
-  }
-}
-
 static void attention_rescale(int64_t rows, int64_t width, const float *factor, float *x)
 {
   for (int64_t r = 0; r < rows; r++, x += width)
@@ -157,7 +165,7 @@ static void attention_key_tile(const struct attention *t, const struct attention
   attention_cap(t->a, w->scores, n * nr);
   if (key + n > attention_to(&u->span, i0) ||
       key < attention_from(t->a, &u->span, i0 + queries - 1))
-    attention_mask(t, u, i0, queries, key, n, w->scores);
+    attention_hide(t->a, &u->span, 0, key, n, i0, queries, nr, w->scores);
   if (t->cpu->k.softmax_step(n, nr, w->scores, w->max, w->sum, w->factor) && !first)
     attention_rescale(d, nr, w->factor, w->out);
   if (n < packed)

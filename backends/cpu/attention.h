@@ -40,6 +40,12 @@ static inline int64_t attention_first_key(const struct qtk_attention *a, const s
   return attention_from(a, s, 0) / ATTENTION_TILE * ATTENTION_TILE;
 }
 
+/* -INFINITY for what is not seen of a tile (rows, nr) of scores, and for columns from `cols`
+ * on. Rows from `row` are keys and columns from `col` queries, or (by_row) the other way
+ * round. */
+void attention_hide(const struct qtk_attention *a, const struct qtk_span *span, int by_row,
+                    int64_t row, int64_t rows, int64_t col, int64_t cols, int64_t nr, float *s);
+
 /* Scores capped, and the slope of the cap at a capped score. */
 void attention_cap(const struct qtk_attention *a, float *s, int64_t n);
 void attention_cap_slope(const struct qtk_attention *a, const float *capped, float *ds, int64_t n);

@@ -183,6 +183,36 @@ static inline vf vd_float(struct vd a)
 {
   return _mm256_set_m128(_mm256_cvtpd_ps(a.hi), _mm256_cvtpd_ps(a.lo));
 }
+static inline struct vd vd_set(double x)
+{
+  struct vd r = {_mm256_set1_pd(x), _mm256_set1_pd(x)};
+  return r;
+}
+static inline struct vd vd_from(vf x)
+{
+  struct vd r = {vf_low(x), vf_high(x)};
+  return r;
+}
+static inline struct vd vd_plus(struct vd a, struct vd b)
+{
+  struct vd r = {_mm256_add_pd(a.lo, b.lo), _mm256_add_pd(a.hi, b.hi)};
+  return r;
+}
+static inline struct vd vd_mul(struct vd a, struct vd b)
+{
+  struct vd r = {_mm256_mul_pd(a.lo, b.lo), _mm256_mul_pd(a.hi, b.hi)};
+  return r;
+}
+static inline struct vd vd_div(struct vd a, struct vd b)
+{
+  struct vd r = {_mm256_div_pd(a.lo, b.lo), _mm256_div_pd(a.hi, b.hi)};
+  return r;
+}
+static inline struct vd vd_sqrt(struct vd a)
+{
+  struct vd r = {_mm256_sqrt_pd(a.lo), _mm256_sqrt_pd(a.hi)};
+  return r;
+}
 static inline double vd_sum(struct vd a)
 {
   __m256d s = _mm256_add_pd(a.lo, a.hi);

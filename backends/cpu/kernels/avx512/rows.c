@@ -2,4 +2,5 @@
  * Rows of floats with vectors of 16. */
 #include "vec.h"
 
+#include "../simd/element.h"
 #include "../simd/rows.h"

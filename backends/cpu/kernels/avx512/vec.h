@@ -173,6 +173,36 @@ static inline vf vd_float(struct vd a)
   __m512 low = _mm512_castps256_ps512(_mm512_cvtpd_ps(a.lo));
   return _mm512_insertf32x8(low, _mm512_cvtpd_ps(a.hi), 1);
 }
+static inline struct vd vd_set(double x)
+{
+  struct vd r = {_mm512_set1_pd(x), _mm512_set1_pd(x)};
+  return r;
+}
+static inline struct vd vd_from(vf x)
+{
+  struct vd r = {vf_low(x), vf_high(x)};
+  return r;
+}
+static inline struct vd vd_plus(struct vd a, struct vd b)
+{
+  struct vd r = {_mm512_add_pd(a.lo, b.lo), _mm512_add_pd(a.hi, b.hi)};
+  return r;
+}
+static inline struct vd vd_mul(struct vd a, struct vd b)
+{
+  struct vd r = {_mm512_mul_pd(a.lo, b.lo), _mm512_mul_pd(a.hi, b.hi)};
+  return r;
+}
+static inline struct vd vd_div(struct vd a, struct vd b)
+{
+  struct vd r = {_mm512_div_pd(a.lo, b.lo), _mm512_div_pd(a.hi, b.hi)};
+  return r;
+}
+static inline struct vd vd_sqrt(struct vd a)
+{
+  struct vd r = {_mm512_sqrt_pd(a.lo), _mm512_sqrt_pd(a.hi)};
+  return r;
+}
 static inline double vd_sum(struct vd a)
 {
   return _mm512_reduce_add_pd(_mm512_add_pd(a.lo, a.hi));

@@ -192,6 +192,39 @@ void K(norm)(enum qtk_norm kind, int64_t n, const float *x, const float *weight,
   norm_apply(n, x, weight, bias, mean, stats[1], y);
 }
 
+/* As the plain kernel has it; the sums in double, the rest in float. */
+void K(norm_backward)(enum qtk_norm kind, int64_t n, const float *x, const float *weight,
+                      const float *stats, const float *dy, float *dx)
+{
+  const vf mean = vf_set(stats[0]), r = vf_set(stats[1]);
+  struct vd g_sum = vd_zero(), gu_sum = vd_zero();
+  int64_t whole = n / VL * VL;
+
+  for (int64_t j = 0; j < n; j += VL) {
+    int64_t left = n - j;
+    vf g = j < whole ? vf_load(dy + j) : vf_load_n(dy + j, left);
+    vf u = vf_mul(vf_sub(j < whole ? vf_load(x + j) : vf_load_n(x + j, left), mean), r);
+    if (weight)
+      g = vf_mul(g, j < whole ? vf_load(weight + j) : vf_load_n(weight + j, left));
+    g_sum = vd_add(g_sum, g);
+    gu_sum = vd_fma(gu_sum, g, u);
+  }
+  const vf g_mean = vf_set(kind == QTK_NORM_RMS ? 0.0f : (float)(vd_sum(g_sum) / (double)n));
+  const vf gu_mean = vf_set((float)(vd_sum(gu_sum) / (double)n));
+  for (int64_t j = 0; j < n; j += VL) {
+    int64_t left = n - j;
+    vf g = j < whole ? vf_load(dy + j) : vf_load_n(dy + j, left);
+    vf u = vf_mul(vf_sub(j < whole ? vf_load(x + j) : vf_load_n(x + j, left), mean), r);
+    if (weight)
+      g = vf_mul(g, j < whole ? vf_load(weight + j) : vf_load_n(weight + j, left));
+    g = vf_mul(r, vf_fnma(u, gu_mean, vf_sub(g, g_mean)));
+    if (j < whole)
+      vf_store(dx + j, g);
+    else
+      vf_store_n(dx + j, g, left);
+  }
+}
+
 void K(rope)(enum qtk_rope_style style, int64_t dims, const float *cosine, const float *sine,
              float *x)
 {

@@ -64,6 +64,29 @@ static inline void weights_floats(const void *from, enum qtk_dtype dtype, size_t
       vf_store(out + i, vf_from_f16_n((const uint16_t *)from + at + i, n - i < VL ? n - i : VL));
 }
 
+/* Minima under other scales than their own, as the plain kernel has them: in half precision
+ * where the scales are; kept where their own scale is 0, with scales of 1 then 0. `zero`
+ * has the minima already. */
+static inline void weights_minima(const struct cpu_weights *w, size_t at, int64_t n, float *scale,
+                                  float *zero)
+{
+  const vf none = vf_set(0.0f);
+
+  for (int64_t i = 0; i < n; i += VL) {
+    float own[VL];
+    int64_t few = n - i < VL ? n - i : VL;
+    weights_floats(w->t->scales, w->t->layout.scale_dtype, at + (size_t)i, few, own);
+    vf o = few < VL ? vf_load_n(own, few) : vf_load(own), m = vf_load(zero + i);
+    vf now = vf_mul(m, vf_div(vf_load(scale + i), o));
+    if (!w->unit && w->scale_dtype == QTK_F16) {
+      uint16_t half[VL];
+      vf_to_f16(half, now);
+      now = vf_from_f16(half);
+    }
+    vf_store(zero + i, vf_where_equal(o, none, w->unit ? none : m, now));
+  }
+}
+
 /* As cpu_generic_groups, with whose formulas the rare cases stay. */
 static inline void weights_groups(const struct cpu_weights *w, int64_t row, int64_t g0, int64_t g1,
                                   float *scale, float *zero)
@@ -72,17 +95,23 @@ static inline void weights_groups(const struct cpu_weights *w, int64_t row, int6
   size_t at = (size_t)(row * l->groups + g0);
   int64_t n = g1 - g0;
 
-  if (w->unit || w->scale_dtype == QTK_U8 || (l->zero == QTK_ZERO_MIN && !w->own) ||
+  if (w->scale_dtype == QTK_U8 || l->scale_dtype == QTK_U8 ||
       (l->zero == QTK_ZERO_INT && l->zero_bits > 8)) {
     cpu_generic_groups(w, row, g0, g1, scale, zero);
     return;
   }
-  weights_floats(w->scales, w->scale_dtype, (size_t)(row * w->scale_stride + g0), n, scale);
+  if (w->unit)
+    for (int64_t i = 0; i < n; i += VL)
+      vf_store(scale + i, vf_set(1.0f));
+  else
+    weights_floats(w->scales, w->scale_dtype, (size_t)(row * w->scale_stride + g0), n, scale);
   if (l->encoding == QTK_CODEBOOK)
     return;
-  if (l->zero == QTK_ZERO_MIN)
+  if (l->zero == QTK_ZERO_MIN) {
     weights_floats(w->t->zeros, l->scale_dtype, at, n, zero);
-  else if (l->zero == QTK_ZERO_INT)
+    if (w->unit || !w->own)
+      weights_minima(w, at, n, scale, zero);
+  } else if (l->zero == QTK_ZERO_INT)
     weights_fields(w->t->zeros, l->zero_bytes, at, n, l->zero_bits, zero);
   else
     for (int64_t i = 0; i < n; i += VL)
