@@ -12,8 +12,8 @@
 static const char *const job_top_keys[] = {"job", "model", "stage", "output", NULL};
 static const char *const job_keys[] = {"name",    "seed",         "backend",
                                        "threads", "memory_limit", NULL};
-static const char *const job_model_keys[] = {"path", "source", NULL};
-static const char *const job_output_keys[] = {"bundle", "report", NULL};
+static const char *const job_model_keys[] = {"path", "source", "adapter", NULL};
+static const char *const job_output_keys[] = {"bundle", "adapter", "report", NULL};
 
 /* ---- replaced keys ------------------------------------------------------------ */
 
@@ -175,13 +175,39 @@ static int job_read_job(struct qtk_job *job)
   return QTK_OK;
 }
 
+static int job_adapter(struct qtk_job *job, const struct qtk_toml *node, char **path)
+{
+  if (qtk_toml_kind(node) != QTK_TOML_TEXT || qtk_toml_text(node)[0] == '\0')
+    return qtk_toml_error(node, "adapter: a path, or a list of paths, is wanted");
+  *path = qtk_path_join(strcmp(job->folder, ".") == 0 ? NULL : job->folder, qtk_toml_text(node));
+  return *path != NULL ? QTK_OK : QTK_ENOMEM;
+}
+
+/* A path, or a list of them. */
+static int job_read_adapters(struct qtk_job *job, const struct qtk_toml *node)
+{
+  int list = node != NULL && qtk_toml_kind(node) == QTK_TOML_ARRAY, rc = QTK_OK;
+  size_t n = list ? qtk_toml_length(node) : 1;
+  if (node == NULL)
+    return QTK_OK;
+  if (n == 0)
+    return qtk_toml_error(node, "adapter: the list is empty");
+  job->adapters = calloc(n + 1, sizeof *job->adapters);
+  if (job->adapters == NULL)
+    return qtk_error_memory(n * sizeof *job->adapters, "a list of adapters");
+  for (size_t i = 0; i < n && rc == QTK_OK; i++)
+    rc = job_adapter(job, list ? qtk_toml_item(node, i) : node, &job->adapters[i]);
+  return rc;
+}
+
 static int job_read_model(struct qtk_job *job)
 {
   const struct qtk_toml *table = NULL, *path = NULL;
   int rc = qtk_toml_need(job->root, "model", QTK_TOML_TABLE, &table);
   if (rc != QTK_OK || (rc = qtk_toml_only(table, job_model_keys)) != QTK_OK ||
       (rc = qtk_toml_need(table, "path", QTK_TOML_TEXT, &path)) != QTK_OK ||
-      (rc = qtk_job_path(job, table, "path", &job->model)) != QTK_OK)
+      (rc = qtk_job_path(job, table, "path", &job->model)) != QTK_OK ||
+      (rc = job_read_adapters(job, qtk_toml_get(table, "adapter"))) != QTK_OK)
     return rc;
   return qtk_job_path(job, table, "source", &job->source);
 }
@@ -210,11 +236,13 @@ static int job_read_output(struct qtk_job *job)
   const struct qtk_toml *table = NULL;
   int changes = 0;
   for (size_t i = 0; i < job->n_stages; i++)
-    changes |= job->stages[i].kind == QTK_JOB_QUANTIZE;
+    changes |= job->stages[i].kind == QTK_JOB_QUANTIZE || job->stages[i].kind == QTK_JOB_ADAPT;
   int rc = qtk_toml_get_table(job->root, "output", &table);
   if (rc != QTK_OK || (table != NULL && (rc = qtk_toml_only(table, job_output_keys)) != QTK_OK))
     return rc;
   if ((rc = job_output(job, table, "bundle", changes ? ".qtk" : NULL, &job->bundle)) != QTK_OK)
+    return rc;
+  if ((rc = job_output(job, table, "adapter", NULL, &job->adapter)) != QTK_OK)
     return rc;
   return job_output(job, table, "report", ".json", &job->report);
 }
@@ -233,6 +261,10 @@ void qtk_job_free(struct qtk_job *job)
   free(job->name);
   free(job->model);
   free(job->source);
+  for (char **a = job->adapters; a != NULL && *a != NULL; a++)
+    free(*a);
+  free(job->adapters);
+  free(job->adapter);
   free(job->bundle);
   free(job->report);
   qtk_toml_free(job->root);

@@ -114,12 +114,15 @@ struct qtk_job {
   uint64_t memory_limit; /* 0: none */
   char *model;
   char *source; /* the unquantized model, or NULL */
+  char **adapters; /* files whose adapters lie on the model, lowest first, ended by NULL; or NULL */
   struct qtk_job_stage *stages;
   size_t n_stages;
   char *bundle, *report; /* NULL: none */
+  char *adapter;         /* the file of the one that the job trains; NULL: none */
   /* Expressions, ended by NULL, of the linears of the finished job that are done again; or NULL.
    * Not of the file: whoever runs the job sets it, and keeps it. */
   const char *const *redo;
+  int force; /* likewise: adapters are put on other bases than their own */
 };
 
 /* `set` holds "key.path=value" texts that replace what the file says, ended by

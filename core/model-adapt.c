@@ -51,6 +51,10 @@ int qtk_model_bind(struct qtk_context *ctx, struct qtk_model *m, struct qtk_tune
     return rc;
   free(tuned->base_name);
   tuned->base_name = qtk_str_copy(qtk_path_base(qtk_model_path(m)));
+  /* A manifest is UTF-8, and a name of a file may be anything. */
+  for (char *c = tuned->base_name; c != NULL && *c != '\0'; c++)
+    if ((unsigned char)*c >= 0x80)
+      *c = '?';
   return tuned->base_name != NULL ? QTK_OK : QTK_ENOMEM;
 }
 

@@ -56,17 +56,25 @@ static int inputs_files(const struct qtk_plan *plan, struct qtk_inputs *inputs)
 
 /* ---- plugins ---------------------------------------------------------------------------- */
 
+static void inputs_loaded(const struct qtk_loaded *loaded, struct qtk_str *out)
+{
+  if (loaded != NULL)
+    qtk_str_printf(out, "%s %s %s\n", qtk_kind_name(loaded->kind), loaded->plugin.name,
+                   loaded->plugin.version);
+}
+
 static void inputs_plugin(const struct qtk_plan_method *method, struct qtk_str *out)
 {
-  if (method->loaded != NULL)
-    qtk_str_printf(out, "%s %s %s\n", qtk_kind_name(method->loaded->kind),
-                   method->loaded->plugin.name, method->loaded->plugin.version);
+  inputs_loaded(method->loaded, out);
 }
 
 static int inputs_plugins(const struct qtk_plan *plan, struct qtk_inputs *inputs)
 {
+  const struct qtk_tuned *t;
   struct qtk_str out = {0};
   qtk_str_add(&out, "");
+  for (int i = 0; (t = qtk_model_tuned(plan->model, i)) != NULL; i++)
+    inputs_loaded(t->plugin, &out);
   for (size_t i = 0; i < plan->n_stages; i++) {
     const struct qtk_plan_quantize *q = &plan->stages[i].quantize;
     for (size_t k = 0; k < q->n_methods; k++)
@@ -82,6 +90,9 @@ static int inputs_plugins(const struct qtk_plan *plan, struct qtk_inputs *inputs
 int qtk_inputs_read(struct qtk_context *ctx, const struct qtk_plan *plan,
                     struct qtk_inputs *inputs)
 {
+  const struct qtk_tuned *t;
+  for (int i = 0; (t = qtk_model_tuned(plan->model, i)) != NULL; i++)
+    inputs->forced |= t->forced;
   int rc = qtk_model_digest(ctx, plan->model, inputs->model);
   if (rc == QTK_OK && plan->source != NULL)
     rc = qtk_model_digest(ctx, plan->source, inputs->source);

@@ -13,6 +13,8 @@
 
 struct output {
   struct qtk_work *work;
+  const struct qtk_tuned **adapters; /* that lie on the model, lowest first */
+  int n_adapters;
   struct qtk_stored *tensors;
   struct qtk_bundle_text texts[OUTPUT_TEXTS];
   int n_texts;
@@ -77,6 +79,21 @@ static void output_text(struct output *o, const char *name, const char *text)
     o->texts[o->n_texts++] = (struct qtk_bundle_text){name, text, strlen(text)};
 }
 
+/* ---- adapters ----------------------------------------------------------------------- */
+
+static int output_adapters(struct output *o)
+{
+  const struct qtk_model *m = o->work->model;
+  while (qtk_model_tuned(m, o->n_adapters) != NULL)
+    o->n_adapters++;
+  o->adapters = calloc((size_t)o->n_adapters + 1, sizeof *o->adapters);
+  if (o->adapters == NULL)
+    return qtk_error_memory((size_t)o->n_adapters * sizeof *o->adapters, "a list of adapters");
+  for (int i = 0; i < o->n_adapters; i++)
+    o->adapters[i] = qtk_model_tuned(m, i);
+  return QTK_OK;
+}
+
 /* A licence is a name for the manifest or a whole text. */
 static void output_licence(struct output *o, const char **name)
 {
@@ -126,6 +143,8 @@ static int output_provenance(struct qtk_work *work, const struct qtk_inputs *inp
     rc = qtk_toml_set_text(table, "backend", qtk_device_plugin(work->ctx));
   if (rc == QTK_OK && qtk_plan_needs_device(work->plan))
     rc = qtk_toml_set_text(table, "instructions", qtk_device_describe(work->ctx));
+  if (rc == QTK_OK && inputs->forced)
+    rc = qtk_toml_set_bool(table, "forced", 1);
   if (rc == QTK_OK)
     rc = output_redo(work->plan, table);
   if (rc == QTK_OK)
@@ -139,6 +158,7 @@ static void output_end(struct output *o)
   qtk_str_free(&o->results);
   free(o->config);
   free(o->tensors);
+  free(o->adapters);
 }
 
 static int output_write(struct output *o, const char *path, const char *portable,
@@ -155,6 +175,8 @@ static int output_write(struct output *o, const char *path, const char *portable
     output_licence(o, &contents.licence);
     contents.n_texts = o->n_texts;
     contents.tensors = o->tensors;
+    contents.adapters = o->adapters;
+    contents.n_adapters = o->n_adapters;
     contents.provenance = provenance.data;
     rc = qtk_bundle_write(o->work->ctx, path, &contents, result);
   }
@@ -168,7 +190,45 @@ int qtk_output_bundle(struct qtk_work *work, const char *path, const char *porta
   struct output o = {.work = work};
   int rc = qtk_plan_tensors(work->plan, &o.tensors);
   if (rc == QTK_OK)
+    rc = output_adapters(&o);
+  if (rc == QTK_OK)
     rc = output_write(&o, path, portable, inputs, result);
+  output_end(&o);
+  return rc;
+}
+
+/* With the results of the job, and without what belongs to its base. */
+static int output_write_adapter(struct output *o, const char *path, const char *portable,
+                                const struct qtk_inputs *inputs, struct qtk_bundle_result *result)
+{
+  struct qtk_str provenance = {0};
+  struct qtk_bundle_contents contents = {
+    .kind = "adapter", .job = portable, .adapters = o->adapters + o->n_adapters - 1,
+    .n_adapters = 1, .texts = o->texts};
+  int rc = qtk_report_results(o->work->report, portable, &o->results);
+  if (rc == QTK_OK)
+    rc = output_provenance(o->work, inputs, &provenance);
+  if (rc == QTK_OK) {
+    output_text(o, "results.json", o->results.data);
+    contents.n_texts = o->n_texts;
+    contents.provenance = provenance.data;
+    rc = qtk_bundle_write(o->work->ctx, path, &contents, result);
+  }
+  qtk_str_free(&provenance);
+  return rc;
+}
+
+int qtk_output_adapter(struct qtk_work *work, const char *path, const char *portable,
+                       const struct qtk_inputs *inputs, uint64_t *bytes)
+{
+  struct output o = {.work = work};
+  struct qtk_bundle_result result = {0};
+  int rc = output_adapters(&o);
+  if (rc == QTK_OK && o.n_adapters == 0)
+    rc = qtk_error(QTK_EINTERNAL, "%s: no adapter lies on the model", path);
+  if (rc == QTK_OK)
+    rc = output_write_adapter(&o, path, portable, inputs, &result);
+  *bytes = result.bytes;
   output_end(&o);
   return rc;
 }

@@ -12,6 +12,7 @@ struct qtk_inputs {
   char model[QTK_DIGEST_HEX], source[QTK_DIGEST_HEX];
   struct qtk_plan_input *data; /* files that stages read */
   size_t n;
+  int forced;    /* an adapter was put on another base than its own */
   char *plugins; /* kind, name and version of those that stages use, a line each */
 };
 int qtk_inputs_read(struct qtk_context *ctx, const struct qtk_plan *plan,
@@ -25,6 +26,9 @@ int qtk_redo_portable(struct qtk_context *ctx, const struct qtk_plan *plan, stru
 /* Writes the model as the stages left it. */
 int qtk_output_bundle(struct qtk_work *work, const char *path, const char *portable,
                       const struct qtk_inputs *inputs, struct qtk_bundle_result *result);
+/* Writes the topmost adapter that lies on it. */
+int qtk_output_adapter(struct qtk_work *work, const char *path, const char *portable,
+                       const struct qtk_inputs *inputs, uint64_t *bytes);
 int qtk_output_report(const json_t *report, const char *path);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include <qtk/qtk.h>
 
+#include "core/adapter.h"
 #include "core/arch.h"
 #include "core/context.h"
 #include "core/device.h"
@@ -37,9 +38,26 @@ static int pipeline_open_context(struct qtk_pipeline *p, const volatile sig_atom
   return qtk_context_open(&options, &p->ctx);
 }
 
+static int pipeline_adapt(struct qtk_pipeline *p)
+{
+  struct qtk_tuned *tuned;
+  int rc = QTK_OK;
+  for (char **path = p->job->adapters; path != NULL && *path != NULL && rc == QTK_OK; path++) {
+    rc = qtk_adapter_load(p->ctx, *path, &tuned);
+    if (rc != QTK_OK)
+      return rc;
+    rc = qtk_model_adapt(p->ctx, p->model, tuned, p->job->force);
+    if (rc != QTK_OK)
+      rc = qtk_error_at(rc, "%s", *path);
+  }
+  return rc;
+}
+
 static int pipeline_open_models(struct qtk_pipeline *p)
 {
   int rc = qtk_model_open(p->ctx, p->job->model, &p->model);
+  if (rc == QTK_OK)
+    rc = pipeline_adapt(p);
   if (rc == QTK_OK && p->job->source != NULL)
     rc = qtk_model_open(p->ctx, p->job->source, &p->source);
   return rc;
@@ -90,6 +108,8 @@ static int pipeline_fill(struct qtk_pipeline *p, const volatile sig_atomic_t *st
     rc = pipeline_check_folder(p->job->bundle);
   if (rc == QTK_OK)
     rc = pipeline_check_folder(p->job->report);
+  if (rc == QTK_OK)
+    rc = pipeline_check_folder(p->job->adapter);
   if (rc == QTK_OK)
     rc = pipeline_open_models(p);
   if (rc == QTK_OK)
@@ -209,6 +229,8 @@ static int pipeline_begin_report(struct qtk_pipeline *p)
   if (rc == QTK_OK)
     rc = qtk_report_set_model(report, qtk_model_info(p->model)->family,
                               qtk_model_parameters(p->model), p->inputs.model);
+  for (int i = 0; rc == QTK_OK && qtk_model_tuned(p->model, i) != NULL; i++)
+    rc = qtk_report_add_adapter(report, qtk_model_tuned(p->model, i));
   if (rc == QTK_OK)
     rc = qtk_report_set_machine(report, qtk_device_plugin(p->ctx), qtk_device_describe(p->ctx),
                                 qtk_workers_count(p->ctx->workers));
@@ -264,8 +286,11 @@ static int pipeline_outputs(struct qtk_pipeline *p)
   int rc = QTK_OK;
   if (p->job->bundle != NULL)
     rc = qtk_output_bundle(&p->work, p->job->bundle, p->portable, &p->inputs, &result);
+  if (rc == QTK_OK && p->job->adapter != NULL)
+    rc = qtk_output_adapter(&p->work, p->job->adapter, p->portable, &p->inputs, &o->adapter_bytes);
   if (rc != QTK_OK)
     return rc;
+  o->adapter = p->job->adapter;
   o->bundle = p->job->bundle;
   o->bundle_bytes = result.bytes;
   memcpy(o->model_digest, result.model_digest, sizeof o->model_digest);
@@ -367,6 +392,7 @@ int qtk_run_job(const char *path, const struct qtk_run *run, char **report)
   if (rc != QTK_OK)
     return rc;
   job->redo = known.redo;
+  job->force = known.force;
   rc = run_job(job, &known, report);
   qtk_job_free(job);
   return rc;

@@ -44,10 +44,22 @@ static int resolve_job(const struct qtk_plan *plan, struct qtk_toml *root)
   return qtk_toml_set_int(table, "memory_limit", (int64_t)job->memory_limit);
 }
 
+static int resolve_adapters(const struct qtk_job *job, struct qtk_toml *table)
+{
+  struct qtk_toml *list = job->adapters ? qtk_toml_set_array(table, "adapter") : NULL;
+  int rc = job->adapters != NULL && list == NULL ? QTK_ENOMEM : QTK_OK;
+  char real[PATH_MAX];
+  for (char **a = job->adapters; a != NULL && *a != NULL && rc == QTK_OK; a++)
+    rc = qtk_toml_append(list, qtk_toml_new_text(realpath(*a, real) != NULL ? real : *a));
+  return rc;
+}
+
 static int resolve_model(const struct qtk_job *job, struct qtk_toml *root)
 {
   struct qtk_toml *table = qtk_toml_set_table(root, "model");
   int rc = table ? resolve_path(table, "path", job->model) : QTK_ENOMEM;
+  if (rc == QTK_OK)
+    rc = resolve_adapters(job, table);
   if (rc == QTK_OK && job->source != NULL)
     rc = resolve_path(table, "source", job->source);
   return rc;
@@ -60,6 +72,8 @@ static int resolve_output(const struct qtk_job *job, struct qtk_toml *root)
   if (rc == QTK_OK)
     rc = job->bundle ? resolve_path(table, "bundle", job->bundle)
                      : qtk_toml_set_text(table, "bundle", "");
+  if (rc == QTK_OK && job->adapter != NULL)
+    rc = resolve_path(table, "adapter", job->adapter);
   if (rc == QTK_OK)
     rc = job->report ? resolve_path(table, "report", job->report)
                      : qtk_toml_set_text(table, "report", "");
@@ -363,6 +377,26 @@ static int portable_stage(const struct qtk_plan_stage *stage, struct qtk_toml *t
   return rc == QTK_OK ? portable_choices(stage, portable_get(table, "choices")) : rc;
 }
 
+/* What lies on the model from the start: the file's own, and those of [model] adapter. */
+static int portable_adapters(const struct qtk_plan *plan, struct qtk_toml *model)
+{
+  struct qtk_toml *names;
+  const struct qtk_tuned *t = qtk_model_tuned(plan->model, 0);
+  struct qtk_toml *digests = t != NULL ? qtk_toml_set_array(model, "adapter_digest") : NULL;
+  int rc = t != NULL && digests == NULL ? QTK_ENOMEM : QTK_OK;
+  qtk_toml_remove(model, "adapter");
+  names = rc == QTK_OK && plan->job->adapters != NULL ? qtk_toml_set_array(model, "adapter") : NULL;
+  for (char **a = plan->job->adapters; names != NULL && *a != NULL && rc == QTK_OK; a++)
+    rc = qtk_toml_append(names, qtk_toml_new_text(qtk_path_base(*a)));
+  for (int i = 0; rc == QTK_OK && (t = qtk_model_tuned(plan->model, i)) != NULL; i++) {
+    char hex[QTK_DIGEST_HEX];
+    rc = qtk_tuned_digest(t, hex);
+    if (rc == QTK_OK)
+      rc = qtk_toml_append(digests, qtk_toml_new_text(hex));
+  }
+  return rc;
+}
+
 static int portable_fill(const struct qtk_plan *plan, struct qtk_toml *root, const char *digest,
                          const char *source_digest, const struct qtk_plan_input *inputs, size_t n)
 {
@@ -377,6 +411,8 @@ static int portable_fill(const struct qtk_plan *plan, struct qtk_toml *root, con
   int rc = portable_input(model, "path", "digest", digest);
   if (rc == QTK_OK)
     rc = portable_input(model, "source", "source_digest", source_digest);
+  if (rc == QTK_OK)
+    rc = portable_adapters(plan, model);
   for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++)
     rc = portable_stage(&plan->stages[i], (struct qtk_toml *)qtk_toml_item(stages, i), inputs, n);
   return rc;

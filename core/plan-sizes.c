@@ -89,6 +89,20 @@ static uint64_t sizes_over_budget(const struct qtk_plan *plan)
   return over;
 }
 
+/* Of adapters that lie on the model at the end: values, and a line of the manifest each. */
+static uint64_t sizes_adapters(const struct qtk_plan *plan)
+{
+  const struct qtk_tuned *t;
+  uint64_t bytes = 0;
+  if (plan->n_adapters == 0)
+    return 0;
+  for (int i = 0; (t = qtk_model_tuned(plan->model, i)) != NULL; i++)
+    bytes += qtk_tuned_bytes(t) + 128 * (uint64_t)t->n_params;
+  for (size_t s = 0; s < plan->n_stages; s++)
+    bytes += plan->stages[s].adapt.sizes[0].disk + plan->stages[s].adapt.sizes[0].disk / 16;
+  return bytes;
+}
+
 static int sizes_bundle(struct qtk_plan *plan)
 {
   struct qtk_stored *tensors;
@@ -98,7 +112,7 @@ static int sizes_bundle(struct qtk_plan *plan)
   struct qtk_bundle_contents contents = {
     .kind = "model", .tensors = tensors, .n_tensors = qtk_model_count(plan->model)};
   rc = qtk_bundle_size(&contents, &plan->bundle_bytes);
-  plan->bundle_bytes += sizes_texts(plan) - sizes_over_budget(plan);
+  plan->bundle_bytes += sizes_texts(plan) + sizes_adapters(plan) - sizes_over_budget(plan);
   free(tensors);
   return rc;
 }
@@ -141,6 +155,7 @@ static int sizes_disk(struct qtk_plan *plan)
   uint64_t room;
   char want[QTK_SIZE_TEXT], have[QTK_SIZE_TEXT];
   plan->disk = sizes_state(plan) + plan->bundle_bytes;
+  plan->disk += plan->job->adapter != NULL ? sizes_adapters(plan) : 0;
   if (qtk_disk_free(path, &room) != QTK_OK || room >= plan->disk)
     return sizes_exports(plan);
   return qtk_error(QTK_EINPUT, "%s: the disk is too full: %s are needed, %s are free", path,

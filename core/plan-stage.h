@@ -30,7 +30,7 @@ int qtk_plan_adapt(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_pl
 void qtk_plan_adapt_end(struct qtk_plan_adapt *adapt);
 /* plan->adapters: those of the model as it is opened. */
 int qtk_plan_adapt_begin(struct qtk_plan *plan);
-/* The error that what is on the model at the end would not be in the bundle. */
+/* The error that the file of an adapter would not hold what the job trains. */
 int qtk_plan_adapt_left(const struct qtk_plan *plan);
 /* The error that a stage cannot run over adapters that are not merged, if there are any. */
 int qtk_plan_adapt_none(const struct qtk_plan *plan, const struct qtk_plan_stage *stage);

@@ -78,6 +78,22 @@ int qtk_report_set_model(json_t *report, const char *family, int64_t parameters,
                               (json_int_t)parameters, "digest", report_text(digest)));
 }
 
+int qtk_report_add_adapter(json_t *report, const struct qtk_tuned *t)
+{
+  json_t *model = json_object_get(report, "model");
+  char digest[QTK_DIGEST_HEX];
+  int rc = qtk_tuned_digest(t, digest);
+  if (rc == QTK_OK && json_object_get(model, "adapters") == NULL)
+    rc = report_put(model, "adapters", json_array());
+  if (rc != QTK_OK)
+    return rc;
+  return qtk_json_append(json_object_get(model, "adapters"),
+                         json_pack("{s:o, s:o, s:o, s:I, s:b}", "name", report_text(t->name),
+                                   "method", report_text(t->plugin->plugin.name), "digest",
+                                   report_text(digest), "bytes", (json_int_t)qtk_tuned_bytes(t),
+                                   "forced", t->forced));
+}
+
 /* The processor as Linux names it, else the kind of machine. */
 static void report_processor(char *name, size_t size)
 {

@@ -8,6 +8,7 @@
 
 #include "core/eval-choices.h"
 #include "core/json.h"
+#include "core/tuned.h"
 
 /* A new report with the version in it; freed with json_decref. NULL with QTK_ENOMEM. */
 json_t *qtk_report_new(void);
@@ -16,6 +17,8 @@ json_t *qtk_report_new(void);
 int qtk_report_set_job(json_t *report, const char *job);
 int qtk_report_set_model(json_t *report, const char *family, int64_t parameters,
                          const char *digest);
+/* One that lies on the model from the start. */
+int qtk_report_add_adapter(json_t *report, const struct qtk_tuned *tuned);
 /* The processor's name is found out. `instructions`: the set in use, "avx2". */
 int qtk_report_set_machine(json_t *report, const char *backend, const char *instructions,
                            int threads);

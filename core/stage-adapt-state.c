@@ -230,8 +230,8 @@ int qtk_adapt_restore(struct adaptation *a)
 /* The unit's text. */
 static int state_bound(const struct qtk_tuned *t, struct qtk_str *out)
 {
-  json_t *root = json_pack("{s:s, s:s, s:s}", "base", t->base, "tokenizer", t->tokenizer, "recipe",
-                           t->recipe);
+  json_t *root = json_pack("{s:s, s:s, s:s, s:s?}", "base", t->base, "tokenizer", t->tokenizer,
+                           "recipe", t->recipe, "base_name", t->base_name);
   int rc = root ? qtk_json_write(root, QTK_JSON_COMPACT, out) : qtk_error_memory(0, "an adapter");
   json_decref(root);
   return rc;
@@ -247,6 +247,7 @@ static int state_digest(const json_t *root, const char *key, char hex[QTK_DIGEST
 
 static int state_unbind(const char *text, struct qtk_tuned *t)
 {
+  const char *name = NULL;
   json_t *root;
   int rc = qtk_json_parse(text, strlen(text), "state", &root);
   if (rc != QTK_OK)
@@ -256,6 +257,10 @@ static int state_unbind(const char *text, struct qtk_tuned *t)
     rc = state_digest(root, "tokenizer", t->tokenizer);
   if (rc == QTK_OK)
     rc = state_digest(root, "recipe", t->recipe);
+  if (rc == QTK_OK)
+    rc = qtk_json_get_text(root, "base_name", &name);
+  if (rc == QTK_OK && name != NULL && (t->base_name = qtk_str_copy(name)) == NULL)
+    rc = QTK_ENOMEM;
   json_decref(root);
   return rc;
 }

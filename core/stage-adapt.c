@@ -231,21 +231,11 @@ static int adapt_train(struct adaptation *a)
 
 static int adapt_bind(struct adaptation *a, struct qtk_tuned *t)
 {
-  struct qtk_work *work = a->work;
-  const char *tokenizer = qtk_tokenizer_json(work->tokenizer);
-  struct qtk_tuned *lower[BLOCK_ADAPTERS];
+  const char *recipe = a->work->recipe;
   uint8_t digest[QTK_DIGEST_BYTES];
-  char model[QTK_DIGEST_HEX];
-  int rc = qtk_model_digest(work->ctx, work->model, model);
-  for (int i = 0; i < a->adapter; i++)
-    lower[i] = (struct qtk_tuned *)qtk_model_tuned(work->model, i);
-  if (rc == QTK_OK)
-    rc = qtk_tuned_base(model, lower, a->adapter, t->base);
-  qtk_digest_of(tokenizer, strlen(tokenizer), digest);
-  qtk_digest_hex(digest, t->tokenizer);
-  qtk_digest_of(work->recipe, strlen(work->recipe), digest);
+  qtk_digest_of(recipe, strlen(recipe), digest);
   qtk_digest_hex(digest, t->recipe);
-  return rc;
+  return qtk_model_bind(a->work->ctx, a->work->model, t);
 }
 
 static int adapt_keep(struct adaptation *a, struct qtk_tuned **tuned)

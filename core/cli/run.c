@@ -9,7 +9,7 @@
 
 struct run {
   struct cli_list set, redo;
-  int dry_run, resume, quiet, verbose;
+  int dry_run, resume, force, quiet, verbose;
   int64_t threads;
   const char *log;
 };
@@ -49,6 +49,8 @@ static int run_print_outcome(const struct qtk_outcome *outcome)
     printf("%s", table.data ? table.data : "");
     if (outcome->bundle != NULL)
       printf("bundle  %s  %s\n", outcome->bundle, qtk_size_text(outcome->bundle_bytes, size));
+    if (outcome->adapter != NULL)
+      printf("adapter  %s  %s\n", outcome->adapter, qtk_size_text(outcome->adapter_bytes, size));
     if (outcome->report_path != NULL)
       printf("report  %s\n", outcome->report_path);
     rc = cli_flush();
@@ -90,7 +92,7 @@ static void run_say_resume(const struct run *run, const char *job, const char *s
     qtk_str_add(&command, " --redo ");
     run_quote(&command, run->redo.items[i]);
   }
-  qtk_str_add(&command, " --resume");
+  qtk_str_add(&command, run->force ? " --force --resume" : " --resume");
   qtk_info("what is finished is in %s; to go on: %s", state, command.data ? command.data : "");
   qtk_str_free(&command);
 }
@@ -130,6 +132,7 @@ static int run_job(struct run *run, const char *file)
     job->threads = (int)run->threads;
   if (run->redo.n > 0)
     job->redo = run->redo.items;
+  job->force = run->force;
   rc = run_pipeline(run, job);
   qtk_job_free(job);
   return rc;
@@ -145,6 +148,7 @@ int cli_run(int argc, char **argv)
     {"resume", CLI_FLAG, &run.resume, NULL, "go on where a run of this job was stopped"},
     {"redo", CLI_LIST, &run.redo, "REGEX", "do these linears of the finished job again, keep the "
                                            "rest of its bundle"},
+    {"force", CLI_FLAG, &run.force, NULL, "put adapters on other bases than their own"},
     {"threads", CLI_INT, &run.threads, "N", "0: all cores; does not change results"},
     {"log", CLI_TEXT, &run.log, "text|json", "how progress is shown on standard error"},
     {"quiet", CLI_FLAG, &run.quiet, NULL, "no progress and no warnings"},

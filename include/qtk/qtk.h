@@ -20,8 +20,9 @@ struct qtk_run {
   volatile int *stop;     /* set it (in a signal handler) to stop cleanly; or NULL */
   const char *const *redo; /* expressions, ended by NULL: these linears of the finished job
                               again, the rest of its bundle stays; or NULL */
+  int force;               /* put adapters on other bases than their own */
 };
-#define QTK_RUN_INIT { sizeof(struct qtk_run), 0, 0, 0, 0, 0 }
+#define QTK_RUN_INIT { sizeof(struct qtk_run), 0, 0, 0, 0, 0, 0 }
 
 /* Runs the job file at `path`. *report, unless NULL, is the report as JSON text,
  * freed by the caller with free (). Expected: QTK_EJOB, QTK_EINPUT, QTK_ENOMEM,

@@ -120,7 +120,6 @@ mistake 'unknown key' stage.tune.data.file=x
 mistake 'is no regular expression' 'stage.tune.targets=(('
 mistake 'nothing in this model that peqa would train' stage.tune.targets=nothing
 mistake 'no adapter' stage.tune.method=pqea
-mistake 'bundle = ""' output.bundle=all.qtk
 mistake 'has no scales to train' 'stage.0.targets=q_proj'
 expect_status 3 qtk run job.toml --set stage.tune.data.path=missing.txt
 expect_text 'missing.txt' err
