@@ -14,6 +14,13 @@ qtkplugin_LTLIBRARIES += %D%/qtk-adapter-full.la
 %C%_qtk_adapter_full_la_LDFLAGS = $(PLUGIN_LINK)
 endif
 
+if BUILD_ADAPTER_QAT
+qtkplugin_LTLIBRARIES += %D%/qtk-adapter-qat.la
+%C%_qtk_adapter_qat_la_SOURCES = %D%/qat/qat.c %D%/qat/qat.h %D%/qat/grid.h %D%/qat/round.c
+%C%_qtk_adapter_qat_la_LIBADD = $(PLUGIN_LIBS)
+%C%_qtk_adapter_qat_la_LDFLAGS = $(PLUGIN_LINK)
+endif
+
 if BUILD_ADAPTER_PEQA
 qtkplugin_LTLIBRARIES += %D%/qtk-adapter-peqa.la
 %C%_qtk_adapter_peqa_la_SOURCES = %D%/peqa/peqa.c

@@ -70,6 +70,36 @@ int qtk_linear_backward(struct qtk_context *ctx, const struct qtk_inner *inner,
   return rc;
 }
 
+static int linear_bottom(const struct qtk_inner *inner)
+{
+  if (inner->level == 0)
+    return QTK_OK;
+  return qtk_error(QTK_EJOB, "%s: an adapter that replaces its weights must be the lowest there",
+                   inner->linear->sites[0].site->name);
+}
+
+int qtk_linear_replace(struct qtk_context *ctx, const struct qtk_inner *inner,
+                       const struct qtk_qtensor *w, const struct qtk_tensor *x,
+                       struct qtk_tensor *y)
+{
+  int rc = linear_bottom(inner);
+
+  return rc == QTK_OK ? qtk_op_linear(ctx, x, w, inner->scales, block_given(&inner->linear->bias),
+                                      y, 0)
+                      : rc;
+}
+
+int qtk_linear_replace_back(struct qtk_context *ctx, const struct qtk_inner *inner,
+                            const struct qtk_qtensor *w, const struct qtk_tensor *dy,
+                            struct qtk_tensor *dx)
+{
+  int rc = linear_bottom(inner);
+
+  if (rc == QTK_OK)
+    rc = linear_gradients(ctx, inner, dy);
+  return rc == QTK_OK && dx != NULL ? qtk_op_linear_dx(ctx, dy, w, inner->scales, dx, 0) : rc;
+}
+
 const struct qtk_qtensor *qtk_inner_weights(const struct qtk_inner *inner)
 {
   return &inner->linear->w;

@@ -218,7 +218,11 @@ static int site_slopes(struct site_run *r, float **gradients)
   for (size_t i = 0; i < r->t->adapter->params.length && status == QTK_OK; i++) {
     const struct engine_param *p = &r->t->adapter->params.data[i];
     snprintf(what, sizeof what, "%s: %s", r->what, p->param.name);
-    status = qtk_check_slopes(r->t->c, &slope, &p->value, gradients[i],
+    if (p->param.estimated)
+      qtk_check_skip(r->t->c, "gives the gradients of its parameters",
+                     "%s: it says that its gradient is an estimate", what);
+    else
+      status = qtk_check_slopes(r->t->c, &slope, &p->value, gradients[i],
                               "gives the gradients of its parameters", what);
   }
   return status;

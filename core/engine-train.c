@@ -7,7 +7,7 @@
 #include "core/engine-inner.h"
 #include "core/error.h"
 
-/* ---- claims ------------------------------------------------------------------------- */
+/* ---- claims ------------------------------------------------------------------------------ */
 
 static int train_listed(const int *tensors, size_t n, int tensor)
 {
@@ -84,7 +84,7 @@ void qtk_engine_find_lowest(struct qtk_engine *e)
   }
 }
 
-/* ---- parameters ---------------------------------------------------------------------------- */
+/* ---- parameters -------------------------------------------------------------------------- */
 
 /* What an adapter may say about such a parameter; its name and shape are the tensor's. */
 static int train_ask(const struct qtk_engine *e, const struct engine_adapter *a, int tensor,
@@ -118,7 +118,8 @@ int qtk_engine_describe_training(const struct qtk_engine *e, const struct engine
                               .decay = t->ndim == 2,
                               .disk_dtype = QTK_F32};
   if (strlen(t->name) >= sizeof param->name)
-    return qtk_error(QTK_EINPUT, "%s: a name of %zu characters cannot be a parameter's: at most %zu",
+    return qtk_error(QTK_EINPUT,
+                     "%s: a name of %zu characters cannot be a parameter's: at most %zu",
                      t->name, strlen(t->name), sizeof param->name - 1);
   strcpy(param->name, t->name);
   return train_ask(e, a, tensor, param);

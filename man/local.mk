@@ -15,6 +15,7 @@ dist_man_MANS += \
 	%D%/qtk-adapter-full.7 \
 	%D%/qtk-adapter-lora.7 \
 	%D%/qtk-adapter-peqa.7 \
+	%D%/qtk-adapter-qat.7 \
 	%D%/qtk-backend.3 \
 	%D%/qtk-format.3 \
 	%D%/qtk-quantizer.3 \

@@ -36,6 +36,7 @@ UNIT_TESTS = \
 	%D%/unit/t-option \
 	%D%/unit/t-pack \
 	%D%/unit/t-pieces \
+	%D%/unit/t-qat \
 	%D%/unit/t-random \
 	%D%/unit/t-report \
 	%D%/unit/t-rtn \
@@ -84,6 +85,7 @@ BLACK_TESTS = \
 	%D%/numeric/optq \
 	%D%/numeric/perplexity \
 	%D%/numeric/perplexity-model \
+	%D%/numeric/qat \
 	%D%/numeric/safetensors-values \
 	%D%/numeric/smollm2 \
 	%D%/numeric/tokenizer-model \
@@ -217,6 +219,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_optq_LDADD = $(MODEL_LIBS)
 %C%_numeric_perplexity_LDADD = $(MODEL_LIBS)
 %C%_numeric_perplexity_model_LDADD = $(MODEL_LIBS)
+%C%_numeric_qat_LDADD = $(MODEL_LIBS)
 %C%_numeric_smollm2_LDADD = $(MODEL_LIBS)
 %C%_numeric_tokenizer_model_LDADD = $(MODEL_LIBS)
 %C%_numeric_tokenizer_pieces_LDADD = $(MODEL_LIBS)

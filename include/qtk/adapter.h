@@ -106,6 +106,8 @@ struct qtk_param {
   double learning_rate;      /* factor on the job's */
   int decay;                 /* weight decay applies */
   enum qtk_dtype disk_dtype; /* in the bundle; f16 or f32 */
+  int estimated; /* differences do not give its gradient, as where one goes straight through a
+                    rounding */
 };
 
 /* ---- inner products and blocks, from the host ----------------------------------------- */
@@ -122,6 +124,15 @@ QTK_PUBLIC int qtk_linear_forward(struct qtk_context *ctx, const struct qtk_inne
 QTK_PUBLIC int qtk_linear_backward(struct qtk_context *ctx, const struct qtk_inner *inner,
                                    const struct qtk_tensor *scales, const struct qtk_tensor *dy,
                                    struct qtk_tensor *dx);
+/* The same with `w` (backend memory, of the site's shape) in place of the base's weights; the
+ * base's bias stays. For adapters that replace; an error unless the site is the base's own,
+ * with no adapter below. dx NULL: not wanted. */
+QTK_PUBLIC int qtk_linear_replace(struct qtk_context *ctx, const struct qtk_inner *inner,
+                                  const struct qtk_qtensor *w, const struct qtk_tensor *x,
+                                  struct qtk_tensor *y);
+QTK_PUBLIC int qtk_linear_replace_back(struct qtk_context *ctx, const struct qtk_inner *inner,
+                                       const struct qtk_qtensor *w, const struct qtk_tensor *dy,
+                                       struct qtk_tensor *dx);
 /* The base's weights at the bottom, ready for qtk_op_linear_dscale and the like. */
 QTK_PUBLIC const struct qtk_qtensor *qtk_inner_weights(const struct qtk_inner *inner);
 
@@ -235,10 +246,10 @@ struct qtk_adapter_ops {
   /* What to keep at a site for backward. NULL: nothing. */
   void (*keep)(void *h, const struct qtk_site *site, struct qtk_keep_spec *spec);
   /* y [T, rows] from x [T, cols]: call qtk_linear_forward on `inner` and add
-   * (low-rank), call it with other scales (rescale), or leave it (replace; only at
-   * the bottom of a stack). keep is NULL outside training, and in the first of two passes
-   * where activations are made again: both must give the same bits, so what is drawn at
-   * random is drawn for (step, sequence, site). */
+   * (low-rank), call it with other scales (rescale), or call qtk_linear_replace in its
+   * place (replace; only at the bottom of a stack). keep is NULL outside training, and in
+   * the first of two passes where activations are made again: both must give the same bits,
+   * so what is drawn at random is drawn for (step, sequence, site). */
   int (*forward)(struct qtk_context *ctx, void *h, struct qtk_session *s,
                  const struct qtk_site *site, const struct qtk_inner *inner,
                  const struct qtk_tensor *x, struct qtk_tensor *y, struct qtk_keep *keep);

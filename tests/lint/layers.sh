@@ -4,7 +4,8 @@
 # core/MODULE              include/qtk, config.h, lower modules of core/LAYERS
 # KINDFOLDER/NAME          include/qtk and the own folder; quantizers also plugins/grid,
 #                          formats/gptq also formats/safetensors
-# tests/unit, fuzz, numeric core, include/qtk, helpers in tests
+# tests/unit, fuzz, numeric core, include/qtk, helpers in tests; tests/unit/t-NAME.c
+#                          also the folder of plugin NAME
 # other tests, templates   include/qtk and helpers in tests
 . "${QTK_SRCDIR:-${srcdir:-.}}/tests/lint/lib.sh"
 
@@ -66,6 +67,12 @@ function core(file, target, name,    from, to) {
     finding(file ": module " from " is below " to ", and includes \"" name "\"")
 }
 
+# A white-box test and what is inside the plugin that it is named after.
+function inside(file, target) {
+  if (!sub(/^tests\/unit\/t-/, "", file) || !sub(/\.c$/, "", file)) return 0
+  return index(target, "plugins/" file "/") == 1 || index(target, "adapters/" file "/") == 1
+}
+
 function quoted(file, name,    target, folder, part) {
   if (name == "config.h") {
     if (file !~ /^core\//) finding(file ": config.h is for the core alone")
@@ -78,6 +85,7 @@ function quoted(file, name,    target, folder, part) {
   # numeric: what is marked QTK_PUBLIC; the linker sees to it
   if (file ~ /^tests\/(unit|fuzz|numeric)\// && target ~ /^core\//) return
   if (file ~ /^tests\// && target ~ /^tests\//) return
+  if (inside(file, target)) return
   if (file ~ /^plugins\// && target ~ /^plugins\/grid\//) return
   if (file ~ /^formats\/gptq\// && target ~ /^formats\/safetensors\//) return
   split(file, part, "/")

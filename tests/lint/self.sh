@@ -45,6 +45,7 @@ plant layers adapters/planted/planted.c '#include "plugins/grid/grid.h"\n' 'may 
 plant layers adapters/planted/planted.c '#include "../../core/registry.h"\n' 'may not include'
 plant layers tests/conform/planted.c '#include "core/registry.h"\n' 'may not include'
 plant layers tests/unit/planted.c '#include "core/nowhere.h"\n' 'cannot find'
+plant layers tests/unit/t-planted.c '#include "adapters/qat/grid.h"\n' 'may not include'
 plant names core/planted.c '/* as in OPTQ */\n' OPTQ
 plant names core/planted.c 'int gguf_open(void);\n' gguf
 plant names core/planted.c '/* as llama.cpp does */\n' llama.cpp

@@ -11,7 +11,7 @@
 #define SEQUENCES 4
 #define TOKENS (LENGTH * SEQUENCES)
 
-/* ---- an adapter that claims ----------------------------------------------------------- */
+/* ---- an adapter that claims -------------------------------------------------------------- */
 
 /* Which tensors; NULL: all. */
 static int (*claim_wanted)(const struct qtk_tensor_role *t);
@@ -142,7 +142,7 @@ static int64_t run_count(const struct qtk_param *p)
   return p->shape[0] * (p->ndim == 2 ? p->shape[1] : 1);
 }
 
-/* ---- differences ------------------------------------------------------------------------------ */
+/* ---- differences ------------------------------------------------------------------------- */
 
 /* The loss with one parameter moved by `by` along its gradient's signs. */
 static double slope_at(struct run *r, float *value, const float *start, const float *gradient,
@@ -265,7 +265,7 @@ static void slope_scaled(void)
     exit(1);
 }
 
-/* ---- PyTorch ------------------------------------------------------------------------------------ */
+/* ---- PyTorch ----------------------------------------------------------------------------- */
 
 /* The same as in data/gradients/make-gradients.py. */
 static double torch_sign(uint64_t i, uint64_t which)
@@ -366,7 +366,7 @@ static void torch_all(void)
   json_decref(reference);
 }
 
-/* ---- the same bits -------------------------------------------------------------------------------- */
+/* ---- the same bits ----------------------------------------------------------------------- */
 
 /* All gradients, one behind the other. */
 static float *bits_run(const char *path, int threads, int checkpoint, size_t *n)
@@ -410,7 +410,7 @@ static void bits_model(const char *name)
   free(want);
 }
 
-/* ---- what is held ----------------------------------------------------------------------------------- */
+/* ---- what is held ------------------------------------------------------------------------ */
 
 static uint64_t held_bytes(const char *what)
 {
@@ -496,7 +496,7 @@ static void held_all(void)
          (unsigned long long)half, (unsigned long long)all);
 }
 
-/* ---- what is refused ------------------------------------------------------------------------------------ */
+/* ---- what is refused --------------------------------------------------------------------- */
 
 static int refuse_mix(struct qtk_context *c, void *h, struct qtk_session *s,
                       struct qtk_tensor *hidden)

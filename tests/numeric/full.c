@@ -31,7 +31,8 @@ static void which_trained(const char *what, const char *options, const char *tar
                           const char *const *left_out, int n)
 {
   struct qtk_options *o = full_options(options);
-  const struct qtk_attached adapter = {"full", &plugin->ops.adapter, o->values, targets};
+  const struct qtk_attached adapter = {
+      .name = "full", .ops = &plugin->ops.adapter, .options = o->values, .targets = targets};
   struct test_model m = test_open(ctx, test_data("nano/opt_postln"), &adapter, 1);
   struct qtk_tensor value;
   struct qtk_param param;
@@ -68,7 +69,7 @@ static void which_all(void)
   which_trained("by targets", "", "fc1", nothing, 4);
 }
 
-/* ---- tuned ---------------------------------------------------------------------------------- */
+/* ---- tuned ------------------------------------------------------------------------------- */
 
 static int64_t starts[SEQUENCES + 1];
 static int32_t targets[SEQUENCES * LENGTH];
@@ -116,7 +117,8 @@ static float *tuned_train(struct qtk_model *model, const struct qtk_attached *ad
 static void tuned_all(const char *text)
 {
   struct qtk_options *o = full_options(text);
-  const struct qtk_attached adapter = {"full", &plugin->ops.adapter, o->values, NULL};
+  const struct qtk_attached adapter = {
+      .name = "full", .ops = &plugin->ops.adapter, .options = o->values};
   struct test_model m = {.ctx = ctx, .vocabulary = 384};
   struct qtk_tuned *tuned;
 
