@@ -19,6 +19,7 @@ struct batch {
   struct dataset_rows rows;
   struct dataset_slice slices[BATCH_ROWS];
   struct dataset_tokens tokens[BATCH_ROWS];
+  char failed[BATCH_ROWS];
   size_t n, bytes;
 };
 
@@ -35,6 +36,14 @@ static int batch_row(void *arg, size_t i)
   return rc == QTK_OK ? rc : qtk_dataset_rows_at(rc, &b->rows, slice);
 }
 
+/* A mistake counts once the rows before it are laid out: they may be enough. */
+static int batch_try(void *arg, size_t i)
+{
+  struct batch *b = arg;
+  b->failed[i] = batch_row(arg, i) != QTK_OK;
+  return QTK_OK;
+}
+
 static int batch_fill(struct batch *b)
 {
   int more = 1, rc = QTK_OK;
@@ -49,9 +58,12 @@ static int batch_fill(struct batch *b)
 
 static int batch_run(struct batch *b, int *full)
 {
-  int rc = qtk_parallel(b->d->ctx, b->n, batch_row, b);
-  for (size_t i = 0; rc == QTK_OK && !*full && i < b->n; i++)
-    rc = qtk_dataset_add(b->d, &b->tokens[i], full);
+  int rc = qtk_parallel(b->d->ctx, b->n, batch_try, b);
+  for (size_t i = 0; rc == QTK_OK && !*full && i < b->n; i++) {
+    rc = b->failed[i] ? batch_row(b, i) : QTK_OK;
+    if (rc == QTK_OK)
+      rc = qtk_dataset_add(b->d, &b->tokens[i], full);
+  }
   qtk_dataset_rows_drop(&b->rows);
   return rc == QTK_OK ? qtk_check_stop(b->d->ctx) : rc;
 }

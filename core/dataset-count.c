@@ -46,7 +46,7 @@ static const char *dataset_scores(const struct qtk_dataset *d)
 
 int qtk_dataset_report(const struct qtk_dataset *d, json_t *object)
 {
-  struct qtk_examples_count c = qtk_examples_count(&d->examples);
+  const struct qtk_examples_count c = d->count;
   const struct {
     const char *key;
     int64_t value;
@@ -65,14 +65,13 @@ int qtk_dataset_report(const struct qtk_dataset *d, json_t *object)
   return rc == QTK_OK ? qtk_json_set(object, "train_on", json_string(dataset_scores(d))) : rc;
 }
 
-int qtk_dataset_lines(const struct qtk_dataset *d, struct qtk_str *out)
+int qtk_dataset_line(const struct qtk_dataset *d, struct qtk_str *out)
 {
-  struct qtk_examples_count c = qtk_examples_count(&d->examples);
-  qtk_str_printf(out, "data       %s, %s: %" PRId64 "\n", d->name, d->form, d->documents);
-  qtk_str_printf(out, "sequences  %" PRId64 ", %" PRId64 " .. %" PRId64 " tokens each%s\n",
-                 c.sequences, c.shortest, c.longest, d->packed ? ", packed" : "");
-  qtk_str_printf(out, "tokens     %" PRId64 ", scored: %" PRId64 " (%s)\n", c.tokens, c.scored,
-                 dataset_scores(d));
-  return qtk_str_printf(out, "truncated  %" PRId64 ", dropped: %" PRId64 "\n", d->truncated,
-                        d->dropped);
+  const struct qtk_examples_count *c = &d->count;
+  qtk_str_printf(out, "%s, %s: %" PRId64 "; ", d->name, d->form, d->documents);
+  qtk_str_printf(out, "sequences: %" PRId64 " of %" PRId64 " .. %" PRId64 " tokens%s; ",
+                 c->sequences, c->shortest, c->longest, d->packed ? ", packed" : "");
+  return qtk_str_printf(out, "tokens: %" PRId64 ", scored %" PRId64 " (%s); truncated %" PRId64
+                             ", dropped %" PRId64,
+                        c->tokens, c->scored, dataset_scores(d), d->truncated, d->dropped);
 }

@@ -56,6 +56,7 @@ static int lay_place(struct dataset *d, const struct dataset_tokens *t, int *ful
     rc = qtk_dataset_close(s);
   if (rc == QTK_OK)
     rc = qtk_dataset_put(s, t, 0, n);
+  *full = lay_left(d) <= 0;
   return rc == QTK_OK && !d->out->packed ? qtk_dataset_close(s) : rc;
 }
 

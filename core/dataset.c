@@ -133,6 +133,7 @@ static int dataset_end(struct dataset *d)
   if (rc != QTK_OK)
     return rc;
   qtk_dataset_show(d->out->store, &d->out->examples);
+  d->out->count = qtk_examples_count(&d->out->examples);
   if (d->out->examples.n == 0)
     return qtk_error(QTK_EINPUT, "%s: there is nothing to learn from: no token is scored (%s: %" PRId64
                                  ", dropped because nothing of the answer fits in length = %" PRId64
@@ -161,9 +162,16 @@ int qtk_dataset_read(struct qtk_context *ctx, const struct qtk_dataset_recipe *r
   return rc;
 }
 
-void qtk_dataset_free(struct qtk_dataset *d)
+void qtk_dataset_drop(struct qtk_dataset *d)
 {
   qtk_dataset_store_free(d->store);
+  d->store = NULL;
+  d->examples = (struct qtk_examples){0};
+}
+
+void qtk_dataset_free(struct qtk_dataset *d)
+{
+  qtk_dataset_drop(d);
   free(d->name);
   *d = (struct qtk_dataset){0};
 }

@@ -75,13 +75,20 @@ struct qtk_dataset_reader {
   const char *file;          /* the model's, for messages */
 };
 
+struct qtk_examples_count {
+  int64_t sequences, tokens, scored; /* scored: targets with a weight */
+  int64_t shortest, longest;         /* sequence, in tokens */
+};
+QTK_PUBLIC struct qtk_examples_count qtk_examples_count(const struct qtk_examples *e);
+
 struct dataset_store;
 
 struct qtk_dataset {
   struct qtk_examples examples;
+  struct qtk_examples_count count;
   char *name;        /* of the file, without its folders */
   char sha256[65];   /* of the file, hex */
-  const char *form;  /* what its rows are: "text", "messages", ... */
+  const char *form;  /* what its rows are: "text", "conversations", ... */
   int64_t documents; /* rows that were read, dropped ones too: 1 of a plain text */
   int64_t truncated; /* examples that lost their end */
   int64_t dropped;   /* examples of which nothing is left that is scored */
@@ -98,20 +105,15 @@ QTK_PUBLIC int qtk_dataset_read(struct qtk_context *ctx, const struct qtk_datase
                                 struct qtk_dataset *dataset);
 QTK_PUBLIC void qtk_dataset_free(struct qtk_dataset *d); /* {0} is fine */
 
-/* ---- counts ------------------------------------------------------------------------------ */
-
-struct qtk_examples_count {
-  int64_t sequences, tokens, scored; /* scored: targets with a weight */
-  int64_t shortest, longest;         /* sequence, in tokens */
-};
-QTK_PUBLIC struct qtk_examples_count qtk_examples_count(const struct qtk_examples *e);
+/* Gives the tokens back; the numbers stay. */
+QTK_PUBLIC void qtk_dataset_drop(struct qtk_dataset *d);
 
 /* Adds to a stage of the report, or any other object, what was read: name, sha256, form,
  * documents, sequences, tokens, scored, shortest, longest, truncated, dropped, packed,
  * train_on. */
 QTK_PUBLIC int qtk_dataset_report(const struct qtk_dataset *d, json_t *object);
-/* The same as lines of text, each ended by a newline. */
-QTK_PUBLIC int qtk_dataset_lines(const struct qtk_dataset *d, struct qtk_str *out);
+/* The same as a line of text, without a newline. */
+QTK_PUBLIC int qtk_dataset_line(const struct qtk_dataset *d, struct qtk_str *out);
 
 /* Takes the last `share` (0 .. 1) of the sequences out of `e` into `rest`, at least one of
  * them, and at least one stays: QTK_EINPUT if there is but one. The memory stays the

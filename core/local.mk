@@ -155,6 +155,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/plan-adapt.c \
 	%D%/plan-budget.c \
 	%D%/plan-calibrate.c \
+	%D%/plan-data.c \
 	%D%/plan-evaluate.c \
 	%D%/plan-method.c \
 	%D%/plan-quantize.c \

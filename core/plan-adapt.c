@@ -200,6 +200,8 @@ int qtk_plan_adapt(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_pl
 void qtk_plan_adapt_end(struct qtk_plan_adapt *a)
 {
   qtk_plan_method_end(&a->method);
+  qtk_dataset_free(&a->data_read);
+  qtk_dataset_free(&a->validation_read);
   qtk_toml_free(a->table);
 }
 

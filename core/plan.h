@@ -104,6 +104,8 @@ struct qtk_plan_adapt {
   struct qtk_toml *table;        /* the stage's keys over the adapter's defaults */
   struct qtk_job_training training; /* texts are the table's */
   struct qtk_dataset_recipe data, validation; /* validation.path NULL: none */
+  struct qtk_dataset data_read, validation_read; /* numbers alone; name NULL: there is none, or no
+                                                    tokenizer to read it with */
   struct qtk_engine_sizes sizes[2]; /* without checkpoints, with them */
   int checkpoint;                   /* the one of the two that is done */
 };
@@ -156,6 +158,10 @@ QTK_PUBLIC void qtk_plan_free(struct qtk_plan *plan); /* NULL is fine */
 /* Fills in how long the work will take, by trying some of it. Wants the backend open
  * if a stage needs one. */
 QTK_PUBLIC int qtk_plan_time(struct qtk_context *ctx, struct qtk_plan *plan);
+
+/* What of a model reads training data. */
+int qtk_plan_reader(const struct qtk_model *m, const struct qtk_tokenizer *tokenizer,
+                    struct qtk_dataset_reader *reader);
 
 /* Whether any stage runs the model, and so needs a backend. */
 QTK_PUBLIC int qtk_plan_needs_device(const struct qtk_plan *plan);

@@ -6,7 +6,6 @@
 
 #include "core/block.h"
 #include "core/error.h"
-#include "core/generate.h"
 #include "core/log.h"
 #include "core/stage-adapt.h"
 
@@ -15,45 +14,29 @@
 
 /* ---- data -------------------------------------------------------------------------------- */
 
-static int adapt_reader(const struct qtk_work *work, struct qtk_dataset_reader *reader)
-{
-  struct qtk_ids ends = {0};
-  int rc = qtk_model_ends(work->model, &ends);
-  *reader = (struct qtk_dataset_reader){.tokenizer = work->tokenizer,
-                                        .end = ends.n > 0 ? ends.ids[0] : -1,
-                                        .chat_template = qtk_model_text(work->model,
-                                                                        "chat_template"),
-                                        .file = qtk_model_path(work->model)};
-  qtk_ids_free(&ends);
-  return rc;
-}
-
 /* A line of what there is to learn from. */
-static void adapt_say(const char *what, const struct qtk_dataset *d)
+static int adapt_say(const char *what, const struct qtk_dataset *d)
 {
-  struct qtk_examples_count c = qtk_examples_count(&d->examples);
-  qtk_info("%s %s: %lld rows, %lld sequences of %lld .. %lld tokens, %lld tokens of which %lld are "
-           "scored, %lld truncated, %lld dropped",
-           what, d->name, (long long)d->documents, (long long)c.sequences, (long long)c.shortest,
-           (long long)c.longest, (long long)c.tokens, (long long)c.scored, (long long)d->truncated,
-           (long long)d->dropped);
+  struct qtk_str line = {0};
+  int rc = qtk_dataset_line(d, &line);
+  if (rc == QTK_OK)
+    qtk_info("%s: %s", what, line.data);
+  qtk_str_free(&line);
+  return rc;
 }
 
 static int adapt_read(struct adaptation *a)
 {
   struct qtk_dataset_reader reader;
-  int rc = adapt_reader(a->work, &reader);
+  int rc = qtk_plan_reader(a->work->model, a->work->tokenizer, &reader);
   if (rc == QTK_OK)
     rc = qtk_dataset_read(a->work->ctx, &a->plan->data, &reader, &a->data);
-  if (rc != QTK_OK)
-    return rc;
-  adapt_say("data", &a->data);
-  if (a->plan->validation.path == NULL)
-    return QTK_OK;
-  rc = qtk_dataset_read(a->work->ctx, &a->plan->validation, &reader, &a->validation);
   if (rc == QTK_OK)
-    adapt_say("validation", &a->validation);
-  return rc;
+    rc = adapt_say("data", &a->data);
+  if (rc != QTK_OK || a->plan->validation.path == NULL)
+    return rc;
+  rc = qtk_dataset_read(a->work->ctx, &a->plan->validation, &reader, &a->validation);
+  return rc == QTK_OK ? adapt_say("validation", &a->validation) : rc;
 }
 
 /* ---- what runs ------------------------------------------------------------------------------ */
@@ -267,6 +250,24 @@ static int adapt_report(const struct adaptation *a, json_t *entry, uint64_t byte
   return qtk_report_adapt(entry, &r);
 }
 
+/* What was read, as an object. */
+static int adapt_report_data(const struct qtk_dataset *d, const char *key, json_t *entry)
+{
+  json_t *object = json_object();
+  int rc = qtk_json_set(entry, key, object);
+  return rc == QTK_OK ? qtk_dataset_report(d, object) : rc;
+}
+
+static int adapt_report_all(const struct adaptation *a, json_t *entry, uint64_t bytes)
+{
+  int rc = adapt_report(a, entry, bytes);
+  if (rc == QTK_OK)
+    rc = adapt_report_data(&a->data, "data", entry);
+  if (rc == QTK_OK && a->validation.name != NULL)
+    rc = adapt_report_data(&a->validation, "validation_data", entry);
+  return rc;
+}
+
 int qtk_stage_adapt(struct qtk_work *work, size_t i, json_t *entry)
 {
   struct adaptation a = {.work = work, .stage = i, .plan = &work->plan->stages[i].adapt};
@@ -277,7 +278,7 @@ int qtk_stage_adapt(struct qtk_work *work, size_t i, json_t *entry)
   if (rc == QTK_OK)
     rc = adapt_keep(&a, &tuned);
   if (rc == QTK_OK)
-    rc = adapt_report(&a, entry, qtk_tuned_bytes(tuned));
+    rc = adapt_report_all(&a, entry, qtk_tuned_bytes(tuned));
   adapt_end(&a);
   if (rc == QTK_OK)
     return qtk_adapt_finish(work, i, tuned);

@@ -131,6 +131,7 @@ SH_TESTS = \
 	%D%/cli/4070-redo.sh \
 	%D%/cli/4080-nf4.sh \
 	%D%/cli/5000-adapt.sh \
+	%D%/cli/5010-data.sh \
 	%D%/cli/5100-adapter-files.sh \
 	%D%/cli/6000-sign.sh \
 	%D%/cli/9000-full-disk.sh \

@@ -1,0 +1,90 @@
+# Training data: every form of it is learned from, and no mistake in it waits until the
+# work before it is done.
+. "$QTK_SRCDIR/tests/cli/lib.sh"
+
+cat >job.toml <<E
+[model]
+path = "$QTK_SRCDIR/tests/data/nano/llama"
+[[stage]]
+run = "quantize"
+method = "rtn"
+bits = 4
+[[stage]]
+run = "adapt"
+name = "tune"
+method = "peqa"
+data = { path = "rows.jsonl" }
+steps = 2
+batch = 2
+length = 256
+learning_rate = 1e-4
+[output]
+bundle = ""
+E
+
+# learns TEXT KEY=VALUE ...: the job with these keys of its data runs, and says so.
+learns ()
+{
+  told=$1
+  shift
+  for key; do
+    set -- "$@" --set "stage.tune.data.$key"
+    shift
+  done
+  expect_status 0 qtk run job.toml "$@"
+  expect_text "$told" err
+}
+
+# refused STATUS TEXT KEY=VALUE ...: the job with these keys fails, before it has begun.
+refused ()
+{
+  status=$1 told=$2
+  shift 2
+  for key; do
+    set -- "$@" --set "stage.tune.$key"
+    shift
+  done
+  expect_status "$status" qtk run job.toml "$@"
+  expect_text "$told" err
+  test ! -e job.qtk.work || fail "$told: work was done before"
+}
+
+# ---- what is learned ----
+
+printf '%s\n' '{"text":"A text."}' '{"text":""}' '{"text":"Another one."}' >rows.jsonl
+learns 'rows.jsonl, documents: 3; sequences: 1 of ' packing=true
+learns 'rows.jsonl, documents: 3; sequences: 2 of ' packing=false
+expect_text '"form": "documents"' job.json
+expect_text '"train_on": "all"' job.json
+
+printf '%s\n' '{"instruction":"Say it.","input":"","output":"It."}' \
+  '{"instruction":"Say it.","input":"That","output":"That."}' >rows.jsonl
+learns 'rows.jsonl, instructions: 2; sequences: 2 of ' template=alpaca
+expect_text '"train_on": "response"' job.json
+learns '(all)' template=alpaca train_on=all
+
+printf '[%s]\n' '{"prompt":"One, two, ","completion":"three"}' >rows.json
+learns 'rows.json, completions: 1; ' path=rows.json
+printf '%s\n' '{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Ho"}]}' \
+  >rows.jsonl
+learns 'rows.jsonl, conversations: 1; ' template=chatml
+
+printf '%s\n' 'A text that is one text.' >text.txt
+expect_status 0 qtk run job.toml --set stage.tune.data.path=text.txt \
+  --set stage.tune.validation.path=text.txt
+expect_text 'data: text.txt, text: 1; ' err
+expect_text 'validation: text.txt, text: 1; ' err
+expect_text '"validation_data"' job.json
+
+# ---- what is not ----
+
+refused 2 'it has no chat template of its own: name the chat template to use'
+refused 3 'nothing of the answer fits in length = 8: 1' data.template=chatml length=8
+refused 2 'train_on = "response": ' data.path=text.txt data.train_on=response
+refused 2 'job.toml:11: template = "alpaca": ' data.path=text.txt data.template=alpaca
+refused 2 'did you mean' data.template=chatlm
+refused 2 'job.toml:11: tokens = 5: the first example has ' data.template=chatml data.tokens=5
+printf '{"text":"a"}\n{"test":"a"}\n' >rows.jsonl
+refused 3 'rows.jsonl, line 2: the object has test (test: did you mean text?)'
+refused 3 'rows.jsonl, line 2' data.path=text.txt validation.path=rows.jsonl
+expect_status 3 qtk run job.toml --dry-run
