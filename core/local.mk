@@ -189,6 +189,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/stage-calibrate.c \
 	%D%/stage-evaluate.c \
 	%D%/stage-export.c \
+	%D%/stage-overlap.c \
 	%D%/stage-quantize.c \
 	%D%/stage-quantize.h \
 	%D%/stage-redo.c \

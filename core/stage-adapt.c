@@ -25,6 +25,19 @@ static int adapt_say(const char *what, const struct qtk_dataset *d)
   return rc;
 }
 
+/* Says so if what is learned is also what is measured on. */
+static int adapt_overlaps(const struct adaptation *a)
+{
+  const struct qtk_examples *e = &a->data.examples;
+  const struct qtk_text text = {.name = a->data.name,
+                                .ids = {.ids = (int32_t *)(uintptr_t)e->ids,
+                                        .n = (size_t)e->starts[e->n]}};
+  if (a->validation.name != NULL && strcmp(a->validation.sha256, a->data.sha256) == 0)
+    qtk_warn("validation: %s is the file of the training data: losses on it are too good",
+             a->validation.name);
+  return qtk_stage_overlaps(a->work, "adapt", &text);
+}
+
 static int adapt_read(struct adaptation *a)
 {
   struct qtk_dataset_reader reader;
@@ -33,10 +46,12 @@ static int adapt_read(struct adaptation *a)
     rc = qtk_dataset_read(a->work->ctx, &a->plan->data, &reader, &a->data);
   if (rc == QTK_OK)
     rc = adapt_say("data", &a->data);
-  if (rc != QTK_OK || a->plan->validation.path == NULL)
-    return rc;
-  rc = qtk_dataset_read(a->work->ctx, &a->plan->validation, &reader, &a->validation);
-  return rc == QTK_OK ? adapt_say("validation", &a->validation) : rc;
+  if (rc == QTK_OK && a->plan->validation.path != NULL) {
+    rc = qtk_dataset_read(a->work->ctx, &a->plan->validation, &reader, &a->validation);
+    if (rc == QTK_OK)
+      rc = adapt_say("validation", &a->validation);
+  }
+  return rc == QTK_OK ? adapt_overlaps(a) : rc;
 }
 
 /* ---- what runs ------------------------------------------------------------------------------ */

@@ -52,42 +52,6 @@ static int calibration_source(struct quantize_calibration *c, struct qtk_model *
   return rc;
 }
 
-/* Says so if the job also measures on what it takes its statistics from. */
-static int calibration_compare(struct quantize_calibration *c, const struct qtk_text *text,
-                               const char *path)
-{
-  struct qtk_text other = {0};
-  double share = 0;
-  int rc = qtk_text_read(c->work->ctx, path, c->work->tokenizer, &other);
-  if (rc == QTK_OK)
-    rc = qtk_text_overlap(c->work->ctx, text, &other, &share);
-  if (rc == QTK_OK && share > 0)
-    qtk_warn("calibrate: %.3g %% of %s also stands in %s, which this job measures on: what is "
-             "measured there is too good",
-             100 * share, text->name, other.name);
-  qtk_text_free(c->work->ctx, &other);
-  return rc;
-}
-
-static int calibration_overlaps(struct quantize_calibration *c, const struct qtk_text *text)
-{
-  const struct qtk_plan *plan = c->work->plan;
-  int rc = QTK_OK;
-  for (size_t i = 0; i < 2 * plan->n_stages && rc == QTK_OK; i++) {
-    const struct qtk_plan_stage *s = &plan->stages[i / 2];
-    const char *path = i % 2 ? s->divergence.data : s->perplexity.data;
-    int again = path == NULL;
-    for (size_t k = 0; k < i && !again; k++) {
-      const struct qtk_plan_stage *t = &plan->stages[k / 2];
-      const char *before = k % 2 ? t->divergence.data : t->perplexity.data;
-      again = before != NULL && strcmp(before, path) == 0;
-    }
-    if (!again)
-      rc = calibration_compare(c, text, path);
-  }
-  return rc;
-}
-
 static int calibration_read(struct quantize_calibration *c, struct qtk_text *text)
 {
   const struct qtk_plan_calibrate *plan = &c->plan->calibrate;
@@ -117,7 +81,7 @@ static int calibration_open(struct quantize_calibration *c)
   if (rc == QTK_OK)
     rc = calibration_read(c, &text);
   if (rc == QTK_OK && !c->measures)
-    rc = calibration_overlaps(c, &text);
+    rc = qtk_stage_overlaps(c->work, "calibrate", &text);
   if (rc == QTK_OK)
     rc = qtk_calibrator_open(c->work->ctx, c->work->model, source, &text, &options,
                              &c->calibrator);

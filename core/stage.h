@@ -51,6 +51,9 @@ int qtk_stage_replace(struct qtk_work *work, int tensor, const struct qtk_qtenso
 /* Reports bits a weight of a stage's own tensors, and of the model as it is now. */
 int qtk_stage_sizes(const struct qtk_work *work, uint64_t bytes, uint64_t weights, json_t *entry);
 
+/* Warns if the job measures on what also stands in `text`, which `what` takes in. */
+int qtk_stage_overlaps(const struct qtk_work *work, const char *what, const struct qtk_text *text);
+
 /* Fill the stage's entry of the report. */
 int qtk_stage_quantize(struct qtk_work *work, size_t i, json_t *entry);
 int qtk_stage_evaluate(struct qtk_work *work, size_t i, json_t *entry);

@@ -75,6 +75,21 @@ expect_status 0 qtk run job.toml --set stage.tune.data.path=text.txt \
 expect_text 'data: text.txt, text: 1; ' err
 expect_text 'validation: text.txt, text: 1; ' err
 expect_text '"validation_data"' job.json
+expect_text 'validation: text.txt is the file of the training data' err
+
+# ---- what is measured on it too ----
+
+text=$QTK_SRCDIR/examples/text/evaluate.txt
+cat "$text" text.txt >more.txt
+cat job.toml - >measured.toml <<E
+[[stage]]
+run = "evaluate"
+perplexity = { data = "$text", context = 64, windows = 2 }
+E
+expect_status 0 qtk run measured.toml --set stage.tune.data.path=more.txt
+expect_text 'adapt: 100 % of evaluate.txt, which this job measures on, also stands in more.txt' err
+expect_status 0 qtk run measured.toml --set stage.tune.data.path=text.txt
+! grep -q 'measures on' err || fail "what it does not learn from is said to be too good"
 
 # ---- what is not ----
 
