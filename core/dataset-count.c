@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * What is in a data set, in numbers; sequences set apart. */
+ * What is in a data set, in numbers. */
 #include <inttypes.h>
 
 #include "core/dataset.h"
-#include "core/error.h"
 
 struct qtk_examples_count qtk_examples_count(const struct qtk_examples *e)
 {
@@ -17,24 +16,6 @@ struct qtk_examples_count qtk_examples_count(const struct qtk_examples *e)
       c.scored += e->targets[k] >= 0 && e->weights[k] > 0;
   }
   return c;
-}
-
-int qtk_examples_split(struct qtk_examples *e, double share, struct qtk_examples *rest)
-{
-  if (!(share > 0 && share < 1))
-    return qtk_error(QTK_EJOB, "a share of %g to set apart: allowed is more than 0 and less than 1",
-                     share);
-  if (e->n < 2)
-    return qtk_error(QTK_EINPUT, "of %" PRId64 " sequences none can be set apart: at least 2 are "
-                                 "wanted",
-                     e->n);
-  int64_t n = (int64_t)(share * (double)e->n + 0.5);
-  n = n < 1 ? 1 : n > e->n - 1 ? e->n - 1 : n;
-  *rest = *e;
-  e->n -= n;
-  rest->n = n;
-  rest->starts += e->n;
-  return QTK_OK;
 }
 
 /* ---- for people and for the report -------------------------------------------------------- */

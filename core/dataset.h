@@ -115,10 +115,4 @@ QTK_PUBLIC int qtk_dataset_report(const struct qtk_dataset *d, json_t *object);
 /* The same as a line of text, without a newline. */
 QTK_PUBLIC int qtk_dataset_line(const struct qtk_dataset *d, struct qtk_str *out);
 
-/* Takes the last `share` (0 .. 1) of the sequences out of `e` into `rest`, at least one of
- * them, and at least one stays: QTK_EINPUT if there is but one. The memory stays the
- * data set's. */
-QTK_PUBLIC int qtk_examples_split(struct qtk_examples *e, double share,
-                                  struct qtk_examples *rest);
-
 #endif

@@ -455,25 +455,6 @@ static void counts_are_reported(void **state)
   qtk_str_free(&line);
 }
 
-static void sequences_are_set_apart(void **state)
-{
-  struct fixture *f = *state;
-  struct qtk_examples rest;
-  assert_int_equal(read_set(f, "t.txt", "abcabcab", (struct qtk_dataset_recipe){.length = 2}),
-                   QTK_OK);
-  expect(f, "94/4. 24/4. 24/4.");
-  assert_int_equal(qtk_examples_split(&f->set.examples, 0.01, &rest), QTK_OK);
-  expect(f, "94/4. 24/4.");
-  assert_int_equal(rest.n, 1);
-  assert_int_equal(rest.starts[0], 4);
-  assert_int_equal(rest.starts[1], 6);
-  assert_int_equal(qtk_examples_count(&rest).tokens, 2);
-  assert_int_equal(qtk_examples_split(&f->set.examples, 0.99, &rest), QTK_OK);
-  expect(f, "94/4.");
-  assert_int_equal(qtk_examples_split(&f->set.examples, 0.5, &rest), QTK_EINPUT);
-  assert_int_equal(qtk_examples_split(&f->set.examples, 1.0, &rest), QTK_EJOB);
-}
-
 #define TEST(name) cmocka_unit_test_teardown(name, forget)
 
 int main(void)
@@ -483,7 +464,7 @@ int main(void)
       TEST(tokens_limit_a_text),      TEST(nothing_to_learn_is_an_error),
       TEST(other_files_are_no_texts),
       TEST(limit_is_obeyed),          TEST(counts_are_reported),
-      TEST(sequences_are_set_apart),  TEST(documents_follow_each_other),
+      TEST(documents_follow_each_other),
       TEST(documents_stand_by_themselves), TEST(tokens_limit_documents),
       TEST(answers_are_learned),      TEST(a_prompt_keeps_its_tokens),
       TEST(whole_examples_are_packed), TEST(long_examples_lose_their_end),
