@@ -198,16 +198,29 @@ static struct sizes_need sizes_files(const struct qtk_plan *plan)
   return (struct sizes_need){bytes, bytes};
 }
 
-/* Slices of floats, before and after, for each thread; the group's result; and the
- * pages of the file that they are read from. */
+/* A slice of floats, before and after, for each thread, and what the plugin says that it
+ * takes itself; with statistics that is counted beside them. */
+static uint64_t sizes_slices(const struct qtk_plan_linear *l, int threads)
+{
+  const struct qtk_plan_method *method = l->method;
+  struct qtk_linear slice = l->linear;
+  uint64_t own = 0;
+  slice.rows = qtk_plan_slice_rows(l);
+  if (method->loaded->ops.quantizer.memory != NULL && !method->watches)
+    own = method->loaded->ops.quantizer.memory(method->options->values, &slice);
+  own += 2 * sizeof(float) * (uint64_t)slice.rows * (uint64_t)slice.cols;
+  return own * (l->by_rows ? (uint64_t)threads : 1);
+}
+
+/* The slices at work; the group's result; and the pages of the file that they are read
+ * from. */
 static struct sizes_need sizes_quantize(const struct qtk_plan *plan, int threads,
                                         const struct qtk_plan_quantize *q)
 {
   uint64_t scratch = 0, group = 0;
   for (size_t i = 0; i < q->n_linears; i++) {
     const struct qtk_plan_linear *l = &q->linears[i];
-    uint64_t floats = 4 * (uint64_t)qtk_plan_slice_rows(l) * (uint64_t)l->linear.cols;
-    uint64_t bytes = 2 * floats * (l->by_rows ? (uint64_t)threads : 1);
+    uint64_t bytes = sizes_slices(l, threads);
     scratch = bytes > scratch ? bytes : scratch;
     /* Whole, as it is and as it is worked on, and the result: while it is measured. */
     uint64_t whole = 4 * (uint64_t)l->linear.rows * (uint64_t)l->linear.cols;
