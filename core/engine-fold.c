@@ -10,6 +10,60 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* ---- planned ----------------------------------------------------------------------------- */
+
+/* What works beside the model has no tensor to be folded into. */
+static int fold_check(const struct engine_adapter *a)
+{
+  const char *why = NULL;
+
+  if (a->ops->stream != NULL || a->ops->mix != NULL)
+    why = "works on the hidden states, beside the model's own tensors";
+  else if (a->n_sites > 0 && a->ops->fold == NULL)
+    why = "cannot be folded into the tensors that it sits on";
+  else if (a->n_sites == 0 && a->trained.length == 0)
+    why = "changes no tensor of the model";
+  return why == NULL ? QTK_OK
+                     : qtk_error(QTK_EJOB, "adapter %s %s: it ships as it is", a->name, why);
+}
+
+static int fold_ask(struct qtk_engine *e, int i, struct qtk_engine_folding *f)
+{
+  const struct engine_adapter *a = &e->adapters[0];
+  struct qtk_fold out = {.kind = 0};
+  int rc = a->ops->fold(e->ctx, a->h, &a->sites->sites[i], &out);
+
+  if (rc == QTK_OK && (out.kind < QTK_FOLD_SCALES || out.kind > QTK_FOLD_ROWS))
+    rc = qtk_error(QTK_EPLUGIN, "it does not say how it folds into %s",
+                   a->sites->sites[i].name);
+  if (rc != QTK_OK)
+    return qtk_error_at(rc, "adapter %s", a->name);
+  *f = (struct qtk_engine_folding){.kind = out.kind, .exact = out.exact};
+  return QTK_OK;
+}
+
+int qtk_engine_foldings(struct qtk_context *ctx, struct qtk_model *model,
+                        const struct qtk_qlayout *const *layouts,
+                        const struct qtk_attached *adapter, struct qtk_engine_folding *foldings)
+{
+  const struct qtk_engine_case c = {
+      .model = model, .layouts = layouts, .adapters = adapter, .n_adapters = 1, .tokens = 1};
+  struct qtk_engine *e;
+  int rc = qtk_engine_open_planned(ctx, &c, &e);
+
+  if (rc != QTK_OK)
+    return rc;
+  const struct engine_adapter *a = &e->adapters[0];
+  rc = fold_check(a);
+  for (int i = 0; i < a->n_sites && rc == QTK_OK; i++)
+    rc = fold_ask(e, i, &foldings[a->tensors.data[i]]);
+  for (size_t i = 0; i < a->trained.length && rc == QTK_OK; i++)
+    foldings[a->trained.data[i]] =
+        (struct qtk_engine_folding){.kind = QTK_FOLD_ROWS, .trained = 1, .exact = 1};
+  qtk_engine_close(e);
+  return rc;
+}
+
 /* ---- at a site --------------------------------------------------------------------------- */
 
 static const struct qtk_site *fold_site(const struct engine_adapter *a, int tensor)

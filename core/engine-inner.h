@@ -108,6 +108,9 @@ enum engine_slot {
 int qtk_engine_make_blocks(struct qtk_engine *e);
 /* Whether a pass keeps what the gradient needs at a place inside or behind the blocks. */
 int qtk_engine_tapes(const struct qtk_engine *e, const struct qtk_session *s, int64_t place);
+/* An engine of shapes alone. */
+int qtk_engine_open_planned(struct qtk_context *ctx, const struct qtk_engine_case *c,
+                            struct qtk_engine **engine);
 /* The engine that a site is of. */
 struct qtk_engine *qtk_engine_of(const struct qtk_site *site);
 /* The tuned adapters that it begins with; NULL past the last. */

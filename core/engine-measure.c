@@ -124,13 +124,12 @@ static int measure_open(struct qtk_engine *e, const struct qtk_engine_case *c)
   return rc == QTK_OK ? qtk_engine_attach(e) : rc;
 }
 
-int qtk_engine_measure(struct qtk_context *ctx, const struct qtk_engine_case *c,
-                       struct qtk_engine_sizes *sizes)
+int qtk_engine_open_planned(struct qtk_context *ctx, const struct qtk_engine_case *c,
+                            struct qtk_engine **engine)
 {
   struct qtk_engine *e = calloc(1, sizeof *e);
   int rc;
 
-  *sizes = (struct qtk_engine_sizes){0};
   if (e == NULL)
     return qtk_error_memory(sizeof *e, "an engine");
   e->ctx = ctx;
@@ -138,11 +137,25 @@ int qtk_engine_measure(struct qtk_context *ctx, const struct qtk_engine_case *c,
   e->arch = qtk_arch_model(qtk_model_arch(c->model));
   e->planned = 1;
   rc = measure_open(e, c);
-  if (rc == QTK_OK) {
-    sizes->weights = measure_weights(e, c);
-    measure_params(e, sizes);
-    measure_pass(e, c, sizes);
-  }
-  qtk_engine_close(e);
+  if (rc != QTK_OK)
+    qtk_engine_close(e);
+  else
+    *engine = e;
   return rc;
+}
+
+int qtk_engine_measure(struct qtk_context *ctx, const struct qtk_engine_case *c,
+                       struct qtk_engine_sizes *sizes)
+{
+  struct qtk_engine *e;
+  int rc = qtk_engine_open_planned(ctx, c, &e);
+
+  *sizes = (struct qtk_engine_sizes){0};
+  if (rc != QTK_OK)
+    return rc;
+  sizes->weights = measure_weights(e, c);
+  measure_params(e, sizes);
+  measure_pass(e, c, sizes);
+  qtk_engine_close(e);
+  return QTK_OK;
 }

@@ -159,6 +159,17 @@ QTK_PUBLIC int qtk_engine_changed(struct qtk_engine *e, int adapter, int final);
 
 /* ---- folding ---------------------------------------------------------------------------- */
 
+/* What folding an adapter does to a tensor; {0}: nothing. */
+struct qtk_engine_folding {
+  enum qtk_fold_kind kind; /* at a site */
+  int trained;             /* the adapter has the tensor itself */
+  int exact;
+};
+/* Of an adapter alone on a model with these layouts, for each tensor of the model: a plan.
+ * QTK_EJOB for an adapter that cannot be folded. */
+int qtk_engine_foldings(struct qtk_context *ctx, struct qtk_model *model,
+                        const struct qtk_qlayout *const *layouts,
+                        const struct qtk_attached *adapter, struct qtk_engine_folding *foldings);
 /* The slot `fold` of an adapter, at its site that is tensor `tensor` of the model. */
 int qtk_engine_fold(struct qtk_engine *e, int adapter, int tensor, struct qtk_fold *out);
 /* What qtk_requantize lost in it: sum (w - what)^2 and sum w^2; 0 if it was not called. */

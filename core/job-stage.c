@@ -16,6 +16,9 @@ static const char *const job_quantize_keys[] = {
     "run",    "name",         "method",     "targets", "override", "calibrate",
     "budget", "budget_total", "candidates", NULL};
 static const char *const job_export_keys[] = {"run", "name", "format", "path", NULL};
+static const char *const job_merge_keys[] = {"run", "name", "type", "probe", NULL};
+static const char *const job_probe_keys[] = {"data", "context", NULL};
+static const char *const job_types[] = {"base", "f32", "f16", "bf16", NULL};
 static const char *const job_override_keys[] = {"match", "skip", "method", NULL};
 static const char *const job_perplexity_keys[] = {"data", "protocol", "context", "windows", NULL};
 static const char *const job_calibrate_keys[] = {"data", "samples", "length", "sequential", "template",
@@ -28,8 +31,9 @@ static const char *const job_choices_keys[] = {"path",    "suite", "examples", "
 static int job_read_evaluate(const struct qtk_job *job, struct qtk_job_stage *stage);
 static int job_read_quantize(const struct qtk_job *job, struct qtk_job_stage *stage);
 static int job_read_export(const struct qtk_job *job, struct qtk_job_stage *stage);
+static int job_read_merge(const struct qtk_job *job, struct qtk_job_stage *stage);
 
-static const char *const job_kinds[] = {"evaluate", "quantize", "export", "adapt", NULL};
+static const char *const job_kinds[] = {"evaluate", "quantize", "export", "adapt", "merge", NULL};
 static const struct job_kind {
   const char *const *keys;
   int (*read)(const struct qtk_job *job, struct qtk_job_stage *stage);
@@ -38,6 +42,7 @@ static const struct job_kind {
   [QTK_JOB_QUANTIZE] = {job_quantize_keys, job_read_quantize},
   [QTK_JOB_EXPORT] = {job_export_keys, job_read_export},
   [QTK_JOB_ADAPT] = {qtk_job_adapt_keys, qtk_job_read_adapt},
+  [QTK_JOB_MERGE] = {job_merge_keys, job_read_merge},
 };
 
 const char *qtk_job_kind_name(enum qtk_job_kind kind)
@@ -298,6 +303,30 @@ static int job_read_export(const struct qtk_job *job, struct qtk_job_stage *stag
   return qtk_job_path(job, stage->table, "path", &stage->path);
 }
 
+/* ---- merge ------------------------------------------------------------------------------ */
+
+static int job_read_probe(const struct qtk_job *job, struct qtk_job_stage *stage)
+{
+  int rc = qtk_toml_get_table(stage->table, "probe", &stage->probe.node);
+  if (rc != QTK_OK || stage->probe.node == NULL)
+    return rc;
+  if ((rc = qtk_toml_only(stage->probe.node, job_probe_keys)) != QTK_OK ||
+      (rc = qtk_job_path(job, stage->probe.node, "data", &stage->probe.data)) != QTK_OK)
+    return rc;
+  return qtk_job_int(stage->probe.node, "context", 0, 1 << 24, &stage->probe.context);
+}
+
+static int job_read_merge(const struct qtk_job *job, struct qtk_job_stage *stage)
+{
+  int rc = qtk_toml_only(stage->table, job_merge_keys);
+  stage->type = job_types[0];
+  if (rc == QTK_OK)
+    rc = qtk_toml_get_text(stage->table, "type", &stage->type);
+  if (rc == QTK_OK && qtk_job_find(job_types, stage->type) < 0)
+    rc = qtk_job_unknown(qtk_toml_get(stage->table, "type"), "type", job_types);
+  return rc == QTK_OK ? job_read_probe(job, stage) : rc;
+}
+
 /* ---- all ----------------------------------------------------------------------------------- */
 
 void qtk_job_stage_end(struct qtk_job_stage *stage)
@@ -310,6 +339,7 @@ void qtk_job_stage_end(struct qtk_job_stage *stage)
   free(stage->choices.examples);
   free(stage->choices.subjects);
   free(stage->path);
+  free(stage->probe.data);
   free(stage->data.path);
   free(stage->validation.path);
 }

@@ -236,7 +236,8 @@ static int job_read_output(struct qtk_job *job)
   const struct qtk_toml *table = NULL;
   int changes = 0;
   for (size_t i = 0; i < job->n_stages; i++)
-    changes |= job->stages[i].kind == QTK_JOB_QUANTIZE || job->stages[i].kind == QTK_JOB_ADAPT;
+    changes |= job->stages[i].kind == QTK_JOB_QUANTIZE || job->stages[i].kind == QTK_JOB_ADAPT ||
+               job->stages[i].kind == QTK_JOB_MERGE;
   int rc = qtk_toml_get_table(job->root, "output", &table);
   if (rc != QTK_OK || (table != NULL && (rc = qtk_toml_only(table, job_output_keys)) != QTK_OK))
     return rc;

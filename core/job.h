@@ -8,7 +8,13 @@
 
 #include "core/toml.h"
 
-enum qtk_job_kind { QTK_JOB_EVALUATE, QTK_JOB_QUANTIZE, QTK_JOB_EXPORT, QTK_JOB_ADAPT };
+enum qtk_job_kind {
+  QTK_JOB_EVALUATE,
+  QTK_JOB_QUANTIZE,
+  QTK_JOB_EXPORT,
+  QTK_JOB_ADAPT,
+  QTK_JOB_MERGE
+};
 
 /* What a stage measures over a text. */
 struct qtk_job_text {
@@ -98,6 +104,9 @@ struct qtk_job_stage {
   struct qtk_job_choices choices;
 
   char *path; /* export */
+
+  struct qtk_job_text probe; /* merge */
+  const char *type;          /* merge: of floats; "base": those of the tensor */
 
   struct qtk_job_data data, validation; /* adapt */
   struct qtk_job_training training;

@@ -104,6 +104,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/eval-prompts.c \
 	%D%/eval-prompts.h \
 	%D%/eval-inner.h \
+	%D%/eval-logits.c %D%/eval-logits.h \
 	%D%/eval-run.c \
 	%D%/export.c %D%/export.h \
 	%D%/fs.c %D%/fs.h \
@@ -157,6 +158,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/plan-calibrate.c \
 	%D%/plan-data.c \
 	%D%/plan-evaluate.c \
+	%D%/plan-merge.c \
 	%D%/plan-method.c \
 	%D%/plan-quantize.c \
 	%D%/plan-redo.c \
@@ -189,6 +191,9 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/stage-calibrate.c \
 	%D%/stage-evaluate.c \
 	%D%/stage-export.c \
+	%D%/stage-merge.c %D%/stage-merge.h \
+	%D%/stage-merge-fold.c \
+	%D%/stage-merge-proof.c \
 	%D%/stage-overlap.c \
 	%D%/stage-quantize.c \
 	%D%/stage-quantize.h \

@@ -241,7 +241,7 @@ static int pipeline_begin_report(struct qtk_pipeline *p)
 /* Opened before the work, for texts to be evaluated on and for the bundle. */
 static int pipeline_open_tokenizer(struct qtk_pipeline *p)
 {
-  int needed = qtk_plan_needs_device(p->plan);
+  int needed = qtk_plan_needs_tokenizer(p->plan);
   return qtk_model_open_tokenizer(p->model, needed ? "texts cannot be read without one" : NULL,
                                   &p->work.tokenizer);
 }

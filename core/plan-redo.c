@@ -15,6 +15,9 @@ static int redo_check_stages(const struct qtk_plan *plan)
     if (plan->stages[i].job->kind == QTK_JOB_ADAPT)
       return qtk_error(QTK_EUSAGE, "--redo: stage %zu of %s trains on what would be done again",
                        i, plan->job->file);
+    if (plan->stages[i].job->kind == QTK_JOB_MERGE)
+      return qtk_error(QTK_EUSAGE, "--redo: stage %zu of %s merges into what would be done again",
+                       i, plan->job->file);
     n += plan->stages[i].job->kind == QTK_JOB_QUANTIZE;
   }
   return n == 1 ? QTK_OK

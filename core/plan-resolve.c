@@ -248,6 +248,17 @@ static int resolve_adapt(const struct qtk_plan_stage *stage, struct qtk_toml *ta
              : rc;
 }
 
+static int resolve_merge(const struct qtk_plan_stage *stage, struct qtk_toml *table)
+{
+  const struct qtk_plan_merge *m = &stage->merge;
+  int rc = qtk_toml_set_text(table, "type", stage->job->type);
+  struct qtk_toml *probe = rc == QTK_OK ? qtk_toml_set_table(table, "probe") : NULL;
+  rc = probe ? QTK_OK : QTK_ENOMEM;
+  if (rc == QTK_OK && m->probe != NULL)
+    rc = resolve_path(probe, "data", m->probe);
+  return rc == QTK_OK ? qtk_toml_set_int(probe, "context", m->probe_context) : rc;
+}
+
 static int resolve_export(const struct qtk_plan_stage *stage, struct qtk_toml *table)
 {
   int rc = qtk_toml_set_text(table, "format", stage->job->method);
@@ -263,6 +274,7 @@ static int resolve_stage(const struct qtk_plan_stage *stage, struct qtk_toml *li
     [QTK_JOB_QUANTIZE] = resolve_quantize,
     [QTK_JOB_EXPORT] = resolve_export,
     [QTK_JOB_ADAPT] = resolve_adapt,
+    [QTK_JOB_MERGE] = resolve_merge,
   };
   const struct qtk_job_stage *job = stage->job;
   struct qtk_toml *table = qtk_toml_new_table();
@@ -372,6 +384,9 @@ static int portable_stage(const struct qtk_plan_stage *stage, struct qtk_toml *t
     return rc;
   rc = portable_input(portable_get(table, "calibrate"), "data", "sha256",
                       portable_digest(stage->quantize.calibrate.data, inputs, n));
+  if (rc == QTK_OK)
+    rc = portable_input(portable_get(table, "probe"), "data", "sha256",
+                        portable_digest(stage->merge.probe, inputs, n));
   if (rc == QTK_OK && stage->job->kind == QTK_JOB_ADAPT)
     rc = portable_adapt(&stage->adapt, table, inputs, n);
   return rc == QTK_OK ? portable_choices(stage, portable_get(table, "choices")) : rc;

@@ -8,26 +8,40 @@
 #include "core/context.h"
 #include "core/error.h"
 #include "core/eval-choices.h"
+#include "core/eval-logits.h"
 #include "core/fs.h"
 #include "core/log.h"
 #include "core/plan-stage.h"
 
 /* ---- the bundle -------------------------------------------------------------------- */
 
-/* Who made tensor i: the last stage that rounds it, or whoever did before the job. */
-static void sizes_maker(const struct qtk_plan *plan, int i, struct qtk_stored *t)
+static void sizes_linears(const struct qtk_plan_quantize *q, int i, struct qtk_stored *t)
+{
+  for (size_t k = 0; k < q->n_linears; k++)
+    if (q->linears[k].tensor == i) {
+      t->plugin = q->linears[k].method->loaded->plugin.name;
+      t->options = q->linears[k].method->text;
+    }
+}
+
+/* Floats that were merged are nobody's. */
+static void sizes_folds(const struct qtk_plan_merge *m, int i, struct qtk_stored *t)
+{
+  for (size_t k = 0; k < m->n_folds; k++)
+    if (m->folds[k].tensor == i && m->folds[k].kind == QTK_FOLD_ROWS)
+      t->plugin = t->options = NULL;
+}
+
+/* The last stage that makes it, or whoever did before the job. */
+void qtk_plan_maker(const struct qtk_plan *plan, size_t stage, int i, struct qtk_stored *t)
 {
   t->plugin = qtk_model_maker(plan->model, i, &t->options);
   for (size_t k = 0; k < plan->n_kept; k++)
     if (plan->kept[k].tensor == i)
       t->plugin = qtk_model_maker(plan->base, plan->kept[k].base, &t->options);
-  for (size_t s = 0; s < plan->n_stages; s++) {
-    const struct qtk_plan_quantize *q = &plan->stages[s].quantize;
-    for (size_t k = 0; k < q->n_linears; k++)
-      if (q->linears[k].tensor == i) {
-        t->plugin = q->linears[k].method->loaded->plugin.name;
-        t->options = q->linears[k].method->text;
-      }
+  for (size_t s = 0; s < stage; s++) {
+    sizes_linears(&plan->stages[s].quantize, i, t);
+    sizes_folds(&plan->stages[s].merge, i, t);
   }
 }
 
@@ -39,7 +53,7 @@ static int sizes_tensor(const struct qtk_plan *plan, int i, struct qtk_stored *t
   t->shape[0] = m->rows;
   if (m->ndim > 1)
     t->shape[1] = m->cols;
-  sizes_maker(plan, i, t);
+  qtk_plan_maker(plan, plan->n_stages, i, t);
   t->view.layout = *plan->layouts[i];
   if (t->view.layout.encoding != QTK_OPAQUE || t->plugin != NULL)
     return QTK_OK;
@@ -119,6 +133,15 @@ static int sizes_bundle(struct qtk_plan *plan)
 
 /* ---- disk --------------------------------------------------------------------------------- */
 
+/* What of a fold is kept: the tensor, or its scales and minima. */
+static uint64_t sizes_fold(const struct qtk_plan_fold *f)
+{
+  int minima = f->layout.encoding == QTK_AFFINE && f->layout.zero == QTK_ZERO_MIN;
+  if (f->kind != QTK_FOLD_SCALES)
+    return qtk_qlayout_bytes(&f->layout);
+  return f->layout.scale_bytes + (minima ? f->layout.zero_bytes : 0);
+}
+
 static uint64_t sizes_state(const struct qtk_plan *plan)
 {
   uint64_t bytes = 0;
@@ -127,6 +150,8 @@ static uint64_t sizes_state(const struct qtk_plan *plan)
     bytes += 4096 + q->calibrate.disk;
     for (size_t g = 0; g < q->n_groups; g++)
       bytes += q->groups[g].bytes + 4096;
+    for (size_t k = 0; k < plan->stages[s].merge.n_folds; k++)
+      bytes += sizes_fold(&plan->stages[s].merge.folds[k]) + 4096;
   }
   return bytes;
 }
@@ -322,6 +347,29 @@ static struct sizes_need sizes_adapt(struct qtk_plan_adapt *a, uint64_t room)
   return (struct sizes_need){need[a->checkpoint], need[a->checkpoint]};
 }
 
+/* The model over the probe, whose logits are kept; or beside the weights a tensor that is
+ * folded: as floats, as what comes of it, and as the adapter works on it. */
+static struct sizes_need sizes_merge(const struct qtk_plan *plan, const struct qtk_plan_merge *m)
+{
+  int64_t vocabulary = qtk_model_info(plan->model)->vocabulary;
+  struct qtk_plan_text probe = {.wanted = m->n_folds > 0, .context = m->probe_context};
+  struct sizes_need need = sizes_text(plan, &probe);
+  uint64_t fold = 0, logits;
+  for (size_t i = 0; i < m->n_folds; i++) {
+    const struct qtk_qlayout *l = &m->folds[i].layout;
+    uint64_t floats = m->folds[i].kind == QTK_FOLD_SCALES ? (uint64_t)(l->rows * l->groups)
+                                                          : (uint64_t)(l->rows * l->cols);
+    uint64_t bytes = 3 * sizeof(float) * floats + sizes_fold(&m->folds[i]);
+    fold = bytes > fold ? bytes : fold;
+  }
+  if (m->n_folds == 0)
+    return need;
+  logits = sizeof(float) * (uint64_t)(vocabulary * (qtk_logits_rows(m->probe_context, vocabulary) +
+                                                    QTK_LOGIT_CHUNK));
+  need.usual += m->sizes.parameters + (fold > logits ? fold : logits);
+  return (struct sizes_need){need.usual, need.usual};
+}
+
 static int sizes_memory(struct qtk_context *ctx, struct qtk_plan *plan)
 {
   struct sizes_need most = sizes_files(plan), need;
@@ -335,6 +383,7 @@ static int sizes_memory(struct qtk_context *ctx, struct qtk_plan *plan)
     sizes_more(&most, need);
     sizes_more(&most, sizes_quantize(plan, qtk_workers_count(ctx->workers), &stage->quantize));
     sizes_more(&most, sizes_export(stage->export));
+    sizes_more(&most, sizes_merge(plan, &stage->merge));
     sizes_more(&most, sizes_adapt(&stage->adapt, most_allowed == 0 ? UINT64_MAX : room));
     sizes_more(&most, sizes_text(plan, &stage->perplexity));
     sizes_more(&most, sizes_divergence(plan, &stage->divergence));

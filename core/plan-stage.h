@@ -28,6 +28,8 @@ int qtk_plan_evaluate(struct qtk_context *ctx, struct qtk_plan *plan,
 int qtk_plan_export(struct qtk_plan *plan, struct qtk_plan_stage *stage);
 int qtk_plan_adapt(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_plan_stage *stage);
 void qtk_plan_adapt_end(struct qtk_plan_adapt *adapt);
+int qtk_plan_merge(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_plan_stage *stage);
+void qtk_plan_merge_end(struct qtk_plan_merge *merge);
 /* plan->adapters: those of the model as it is opened. */
 int qtk_plan_adapt_begin(struct qtk_plan *plan);
 /* The error that the file of an adapter would not hold what the job trains. */
@@ -57,8 +59,6 @@ void qtk_plan_budget_end(struct qtk_plan_quantize *quantize);
 /* A redo: what is done again, and what is kept. Then the layouts of that. */
 int qtk_plan_redo(struct qtk_plan *plan);
 void qtk_plan_redo_layouts(struct qtk_plan *plan);
-/* A new text: the canonical name without ".weight". NULL with QTK_ENOMEM set. */
-char *qtk_plan_name(const struct qtk_model_tensor *tensor);
 /* Asks a linear's plugin whether it can, and in which layout. */
 int qtk_plan_describe(struct qtk_plan_linear *linear);
 /* Sums up the groups' bytes. */

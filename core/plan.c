@@ -20,6 +20,8 @@ static int plan_stage(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk
     return rc == QTK_OK ? qtk_plan_export(plan, stage) : rc;
   case QTK_JOB_ADAPT:
     return qtk_plan_adapt(ctx, plan, stage);
+  case QTK_JOB_MERGE:
+    return qtk_plan_merge(ctx, plan, stage);
   }
   return qtk_error(QTK_EINTERNAL, "a stage of an unknown kind");
 }
@@ -102,6 +104,7 @@ void qtk_plan_free(struct qtk_plan *plan)
     qtk_plan_method_end(&plan->stages[i].format);
     qtk_suite_free(plan->stages[i].choices.suite);
     qtk_plan_adapt_end(&plan->stages[i].adapt);
+    qtk_plan_merge_end(&plan->stages[i].merge);
   }
   free(plan->stages);
   free(plan->layouts);
@@ -112,12 +115,20 @@ void qtk_plan_free(struct qtk_plan *plan)
   free(plan);
 }
 
-int qtk_plan_needs_device(const struct qtk_plan *plan)
+int qtk_plan_needs_tokenizer(const struct qtk_plan *plan)
 {
   for (size_t i = 0; i < plan->n_stages; i++)
     if (plan->stages[i].job->kind == QTK_JOB_EVALUATE ||
-        plan->stages[i].job->kind == QTK_JOB_ADAPT ||
+        plan->stages[i].job->kind == QTK_JOB_ADAPT || plan->stages[i].merge.probe != NULL ||
         plan->stages[i].job->calibrate.node != NULL)
       return 1;
   return 0;
+}
+
+int qtk_plan_needs_device(const struct qtk_plan *plan)
+{
+  for (size_t i = 0; i < plan->n_stages; i++)
+    if (plan->stages[i].job->kind == QTK_JOB_MERGE)
+      return 1;
+  return qtk_plan_needs_tokenizer(plan);
 }

@@ -110,6 +110,27 @@ struct qtk_plan_adapt {
   int checkpoint;                   /* the one of the two that is done */
 };
 
+/* A tensor that an adapter is folded into. */
+struct qtk_plan_fold {
+  int tensor, adapter;       /* of the model; of those that lie on it, from 0 */
+  enum qtk_fold_kind kind;   /* what is asked of the adapter */
+  int trained;               /* it has the tensor itself */
+  int direct;                /* it changes the base: before what adapters add */
+  int exact;                 /* nothing is rounded */
+  struct qtk_qlayout layout; /* of the result */
+};
+
+struct qtk_plan_merge {
+  struct qtk_plan_fold *folds; /* direct ones, then by adapter */
+  size_t n_folds;
+  int64_t n_tensors; /* that change */
+  int exact;
+  char *names;       /* of the adapters, for people */
+  const char *probe; /* the text that shows what has changed; NULL: the built-in one */
+  int64_t probe_context;
+  struct qtk_engine_sizes sizes;
+};
+
 struct qtk_plan_stage {
   const struct qtk_job_stage *job;
   struct qtk_plan_quantize quantize;
@@ -118,6 +139,7 @@ struct qtk_plan_stage {
   struct qtk_plan_method format; /* export */
   struct qtk_export_plan *export;
   struct qtk_plan_adapt adapt;
+  struct qtk_plan_merge merge;
 };
 
 /* A tensor that a redo takes from the bundle. */
@@ -163,8 +185,9 @@ QTK_PUBLIC int qtk_plan_time(struct qtk_context *ctx, struct qtk_plan *plan);
 int qtk_plan_reader(const struct qtk_model *m, const struct qtk_tokenizer *tokenizer,
                     struct qtk_dataset_reader *reader);
 
-/* Whether any stage runs the model, and so needs a backend. */
+/* Whether any stage runs the model, and so needs a backend; whether one reads a text. */
 QTK_PUBLIC int qtk_plan_needs_device(const struct qtk_plan *plan);
+int qtk_plan_needs_tokenizer(const struct qtk_plan *plan);
 
 /* The one thing that is left open while a plan is made: choice[i], for linear i of quantize
  * stage `stage`, is the candidate to take. The stage says it once, before its first block, while
@@ -186,6 +209,12 @@ QTK_PUBLIC int qtk_plan_portable(const struct qtk_plan *plan, const char *digest
  * names, shapes, layouts and who made them; places are left open. A tensor of the file
  * that can only be read by rows becomes f16. The array is freed with free. */
 QTK_PUBLIC int qtk_plan_tensors(const struct qtk_plan *plan, struct qtk_stored **tensors);
+
+/* Who made tensor i as it is before stage number `stage`: plugin and options of *t. */
+void qtk_plan_maker(const struct qtk_plan *plan, size_t stage, int i, struct qtk_stored *t);
+
+/* A new text: the canonical name without ".weight". NULL with QTK_ENOMEM set. */
+char *qtk_plan_name(const struct qtk_model_tensor *tensor);
 
 /* Weights of a slice of rows that is rounded at once: by shape alone. */
 QTK_PUBLIC int64_t qtk_plan_slice_rows(const struct qtk_plan_linear *linear);

@@ -84,6 +84,22 @@ static void table_redo(const json_t *redo, struct qtk_str *out)
   qtk_str_printf(out, "%" PRId64 " linear%s done again, the rest kept\n", n, n == 1 ? "" : "s");
 }
 
+static void table_merge(const json_t *m, struct qtk_str *out)
+{
+  int64_t n = table_int(m, "tensors");
+  qtk_str_printf(out, "%s merged into %" PRId64 " tensor%s%s\n", table_text(m, "adapters"), n,
+                 n == 1 ? "" : "s",
+                 json_is_true(json_object_get(m, "exact")) ? ", nothing rounded" : "");
+  if (table_real(m, "max_logit_difference") == 0)
+    qtk_str_add(out, "logits the same bits as before");
+  else
+    qtk_str_printf(out, "logits differ by %.3g at most, %.3g on average, KL %.3g",
+                   table_real(m, "max_logit_difference"), table_real(m, "mean_logit_difference"),
+                   table_real(m, "mean_kl"));
+  qtk_str_printf(out, " (%" PRId64 " tokens of %s)\n", table_int(m, "tokens"),
+                 table_text(m, "probe"));
+}
+
 static void table_worst(const json_t *layers, struct qtk_str *out)
 {
   const json_t *layer, *worst = NULL;
@@ -129,7 +145,7 @@ static void table_results(const json_t *stage, struct qtk_str *out)
     int whole; /* wants the stage, not the value */
   } kinds[] = {{"perplexity", table_perplexity, 0}, {"divergence", table_divergence, 0},
                {"choices", report_choices_line, 0},
-               {"budget", table_budget, 0},           {"redo", table_redo, 0},
+               {"budget", table_budget, 0},           {"redo", table_redo, 0}, {"merge", table_merge, 0},
                {"bits_per_weight", table_sizes, 1}, {"layers", table_worst, 0},
                {"trainable", table_adapt, 1},       {"files", table_export, 1}};
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {

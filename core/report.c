@@ -300,6 +300,28 @@ int qtk_report_adapt(json_t *stage, const struct qtk_report_adapt *a)
   return rc == QTK_OK ? qtk_json_set(stage, "loss", json_incref(a->loss)) : rc;
 }
 
+int qtk_report_merge(json_t *stage, const struct qtk_report_merge *m)
+{
+  const struct qtk_logits_change *c = m->change;
+  return report_put(
+      stage, "merge",
+      json_pack("{s:o, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:I}", "adapters",
+                report_text(m->adapters), "exact", m->exact, "tensors", (json_int_t)m->tensors,
+                "max_logit_difference", qtk_json_real(c->maximum), "mean_logit_difference",
+                qtk_json_real(c->mean), "mean_kl", qtk_json_real(c->mean_kl), "same_top",
+                qtk_json_real(c->same_top), "probe", report_text(m->probe), "tokens",
+                (json_int_t)m->tokens));
+}
+
+json_t *qtk_report_merged(const char *name, double relative_error)
+{
+  json_t *layer = json_pack("{s:o, s:o}", "name", report_text(name), "relative_error",
+                            relative_error < 0 ? json_null() : qtk_json_real(relative_error));
+  if (!layer)
+    qtk_error(QTK_ENOMEM, "out of memory (wanted for the report)");
+  return layer;
+}
+
 int qtk_report_export(json_t *stage, const char *path, const struct qtk_export_result *result)
 {
   json_t *names = json_array();

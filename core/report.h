@@ -7,6 +7,7 @@
 #include <qtk/format.h>
 
 #include "core/eval-choices.h"
+#include "core/eval-logits.h"
 #include "core/json.h"
 #include "core/tuned.h"
 
@@ -95,6 +96,20 @@ struct qtk_report_adapt {
   int stopped;  /* by patience */
 };
 int qtk_report_adapt(json_t *stage, const struct qtk_report_adapt *a);
+
+/* Adapters that were folded into the model, and what that changed. */
+struct qtk_report_merge {
+  const char *adapters; /* parted by blanks */
+  int exact;
+  int64_t tensors;
+  const char *probe; /* what was read, and of how many tokens logits were compared */
+  int64_t tokens;
+  const struct qtk_logits_change *change;
+};
+int qtk_report_merge(json_t *stage, const struct qtk_report_merge *merge);
+/* A new object of a tensor that was rounded: |w - what|^2 / |w|^2, below 0: not known. NULL with
+ * QTK_ENOMEM set. */
+json_t *qtk_report_merged(const char *name, double relative_error);
 
 int qtk_report_export(json_t *stage, const char *path, const struct qtk_export_result *result);
 

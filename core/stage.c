@@ -14,6 +14,7 @@ static int (*const stage_kinds[])(struct qtk_work *work, size_t i, json_t *entry
   [QTK_JOB_QUANTIZE] = qtk_stage_quantize,
   [QTK_JOB_EXPORT] = qtk_stage_export,
   [QTK_JOB_ADAPT] = qtk_stage_adapt,
+  [QTK_JOB_MERGE] = qtk_stage_merge,
 };
 
 #define STAGE_NAME 32
@@ -54,6 +55,8 @@ static int stage_resume(struct qtk_work *work, size_t i, json_t *entry, int *don
     rc = qtk_stage_quantize_resume(work, i);
   if (rc == QTK_OK && work->plan->stages[i].job->kind == QTK_JOB_ADAPT)
     rc = qtk_stage_adapt_resume(work, i);
+  if (rc == QTK_OK && work->plan->stages[i].job->kind == QTK_JOB_MERGE)
+    rc = qtk_stage_merge_resume(work, i);
   return rc;
 }
 

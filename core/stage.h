@@ -59,10 +59,12 @@ int qtk_stage_quantize(struct qtk_work *work, size_t i, json_t *entry);
 int qtk_stage_evaluate(struct qtk_work *work, size_t i, json_t *entry);
 int qtk_stage_export(struct qtk_work *work, size_t i, json_t *entry);
 int qtk_stage_adapt(struct qtk_work *work, size_t i, json_t *entry);
+int qtk_stage_merge(struct qtk_work *work, size_t i, json_t *entry);
 
 /* Puts what a stage that ran before made back under the model, or on it. */
 int qtk_stage_quantize_resume(struct qtk_work *work, size_t i);
 int qtk_stage_adapt_resume(struct qtk_work *work, size_t i);
+int qtk_stage_merge_resume(struct qtk_work *work, size_t i);
 /* The stage is in the state: its checkpoint is not needed any more. */
 int qtk_stage_adapt_done(struct qtk_work *work, size_t i);
 

@@ -353,7 +353,8 @@ static int lora_fold(struct qtk_context *ctx, void *h, const struct qtk_site *si
     out->exact = dense;
     return QTK_OK;
   }
-  return dense ? lora_rows(ctx, h, site, out->rows) : lora_round(ctx, h, site, &out->tensor);
+  return out->kind == QTK_FOLD_ROWS ? lora_rows(ctx, h, site, out->rows)
+                                    : lora_round(ctx, h, site, &out->tensor);
 }
 
 static const struct qtk_default lora_defaults[] = {

@@ -20,7 +20,7 @@
  * where a job merges; detach. Slots that are NULL are not taken part in.
  *
  * A plan asks as well how large an adapter is, for a model that may have no weights yet:
- * claim, attach, params, keep, detach. Until bind is called sites have shapes and layouts,
+ * claim, attach, params, keep, fold's question, detach. Until bind is called sites have shapes and layouts,
  * their base has no data, and there may be no backend: weights are read, and its memory is
  * taken, from start and changed on. */
 #ifndef QTK_ADAPTER_H
@@ -285,8 +285,11 @@ struct qtk_adapter_ops {
                  float *out);
 
   /* ---- merging ---- */
-  /* First with out->kind 0: name the kind and exactness. Then again with the memory
-   * of that kind to fill. */
+  /* First with out->kind 0, while planning too: name the kind and exactness, which follow from
+   * options and the base's layout. Then, when values are final, again with the memory of that
+   * kind to fill. Who names QUANTIZED and not exact rounds with qtk_requantize, and is asked for
+   * ROWS where a job wants floats. An adapter that adds folds what it adds into the site's base,
+   * which already holds what adapters below have added. */
   int (*fold)(struct qtk_context *ctx, void *h, const struct qtk_site *site,
               struct qtk_fold *out);
 
