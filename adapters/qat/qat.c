@@ -174,19 +174,26 @@ static int qat_sum(struct qtk_context *ctx, struct qat *p, const struct qtk_site
   return rc == QTK_OK ? qtk_device_zero(ctx, p->sum, (size_t)n * sizeof(float)) : rc;
 }
 
+static int qat_learn(struct qtk_context *ctx, struct qat *p, const struct qtk_site *site,
+                     const struct qtk_tensor *x, const struct qtk_tensor *dy)
+{
+  struct qtk_tensor sum;
+  int rc = qat_sum(ctx, p, site, &sum);
+  if (rc == QTK_OK)
+    rc = qtk_op_linear_dw(ctx, dy, x, &sum);
+  return rc == QTK_OK ? qat_gradients(ctx, p, site, &sum) : rc;
+}
+
 static int qat_backward(struct qtk_context *ctx, void *h, struct qtk_session *s,
                         const struct qtk_site *site, const struct qtk_inner *inner,
                         const struct qtk_keep *keep, const struct qtk_tensor *dy,
                         struct qtk_tensor *dx)
 {
   struct qat *p = h;
-  struct qtk_tensor sum;
-  int rc = qat_sum(ctx, p, site, &sum);
+  int rc = QTK_OK;
   (void)s;
-  if (rc == QTK_OK)
-    rc = qtk_op_linear_dw(ctx, dy, &keep->input, &sum);
-  if (rc == QTK_OK)
-    rc = qat_gradients(ctx, p, site, &sum);
+  if (p->at[site->index].dw.data != NULL)
+    rc = qat_learn(ctx, p, site, &keep->input, dy);
   return rc == QTK_OK ? qtk_linear_replace_back(ctx, inner, &p->at[site->index].what, dy, dx) : rc;
 }
 
