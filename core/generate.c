@@ -23,7 +23,8 @@ struct qtk_generator {
   float *values;            /* [V] the host's */
   int32_t *ends;
   char **stops; /* ended by NULL */
-  int64_t past; /* tokens in the cache */
+  int64_t past; /* tokens in the cache, */
+  int32_t *read; /* and which: [context] */
   int32_t last; /* picked and not yet in the cache, or -1 */
   struct qtk_decoder decoder;
   struct qtk_str text; /* decoded and not yet given away */
@@ -63,6 +64,9 @@ static int generate_copy(struct qtk_generator *g, const struct qtk_generate_opti
 static int generate_open(struct qtk_generator *g, int64_t vocabulary)
 {
   void *memory = NULL;
+  g->read = calloc((size_t)g->options.context + 1, sizeof *g->read);
+  if (g->read == NULL)
+    return qtk_error_memory((size_t)g->options.context * sizeof *g->read, "tokens");
   int rc = qtk_session_new(g->engine, 1, g->options.context, &g->session);
   if (rc == QTK_OK && g->options.halve_cache)
     rc = qtk_session_halve_cache(g->session);
@@ -111,6 +115,7 @@ void qtk_generator_close(struct qtk_generator *g)
   qtk_str_free(&g->text);
   free(g->stops);
   free(g->ends);
+  free(g->read);
   free(g);
 }
 
@@ -133,8 +138,23 @@ static int generate_read(struct qtk_generator *g, const int32_t *ids, int64_t n,
                          struct qtk_tensor *hidden)
 {
   int rc = qtk_session_forward(g->session, ids, &n, hidden);
-  if (rc == QTK_OK)
-    g->past += n;
+  if (rc != QTK_OK)
+    return rc;
+  memmove(g->read + g->past, ids, (size_t)n * sizeof *ids);
+  g->past += n;
+  return rc;
+}
+
+int qtk_generator_refresh(struct qtk_generator *g)
+{
+  struct qtk_tensor hidden;
+  int64_t n = g->past;
+  int rc = QTK_OK;
+  qtk_session_reset(g->session);
+  g->past = 0;
+  while (g->past < n && rc == QTK_OK)
+    rc = generate_read(g, g->read + g->past,
+                       n - g->past < QTK_PROMPT_CHUNK ? n - g->past : QTK_PROMPT_CHUNK, &hidden);
   return rc;
 }
 

@@ -65,6 +65,10 @@ QTK_PUBLIC int qtk_generator_run(struct qtk_generator *g, const int32_t *prompt,
                                  int64_t most, const struct qtk_generate_sink *sink,
                                  struct qtk_generated *result);
 
+/* The engine computes in another way from now on: what the cache holds is made anew from the same
+ * tokens. */
+QTK_PUBLIC int qtk_generator_refresh(struct qtk_generator *g);
+
 /* Adds the tokens with which the model ends a text, as its files say; none if they say
  * nothing. `ends` is freed with qtk_ids_free. */
 QTK_PUBLIC int qtk_model_ends(const struct qtk_model *m, struct qtk_ids *ends);

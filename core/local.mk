@@ -261,6 +261,7 @@ EXTRA_%C%_libqtk_la_DEPENDENCIES = $(srcdir)/%D%/libqtk.syms
 bin_PROGRAMS += %D%/qtk
 %C%_qtk_LDADD = %D%/libqtk.la $(JANSSON_LIBS) -lm
 %C%_qtk_SOURCES = \
+	%D%/cli/adapters.c %D%/cli/adapters.h \
 	%D%/cli/args.c \
 	%D%/cli/bench.c %D%/cli/bench.h \
 	%D%/cli/bench-train.c \
@@ -273,6 +274,7 @@ bin_PROGRAMS += %D%/qtk
 	%D%/cli/generate-chat.c \
 	%D%/cli/generate-print.c \
 	%D%/cli/generate-prompt.c \
+	%D%/cli/generate-requests.c \
 	%D%/cli/inspect.c \
 	%D%/cli/key.c \
 	%D%/cli/machine.c %D%/cli/machine.h \

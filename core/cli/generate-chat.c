@@ -79,6 +79,19 @@ static int chat_line(struct generate *g, char **line, size_t *room)
   return rc == QTK_OK ? 1 : rc;
 }
 
+/* "/adapter NAME": from now on that one answers, and has heard all of the talk. A name that there
+ * is not ends no talk. */
+static int chat_command(struct generate *g, const char *line)
+{
+  static const char command[] = "/adapter ";
+  if (g->adapters.n == 0 || strncmp(line, command, sizeof command - 1) != 0)
+    return 0;
+  int rc = cli_generate_use(g, line + sizeof command - 1);
+  if (rc == QTK_EUSAGE)
+    qtk_warn("%s", qtk_error_message());
+  return rc == QTK_OK || rc == QTK_EUSAGE ? 1 : rc;
+}
+
 int cli_generate_chat(struct generate *g)
 {
   struct qtk_generated one = {0};
@@ -86,10 +99,13 @@ int cli_generate_chat(struct generate *g)
   size_t room = 0;
   int first = 1, rc = cli_generate_open(g, g->context);
   while (rc == QTK_OK && (rc = chat_line(g, &line, &room)) > 0) {
-    rc = QTK_OK;
-    if (*line == '\0')
+    rc = *line == '\0' ? 1 : chat_command(g, line);
+    if (rc > 0) {
+      rc = QTK_OK;
       continue;
-    rc = cli_generate_turn(g, first, one.finish, line);
+    }
+    if (rc == QTK_OK)
+      rc = cli_generate_turn(g, first, one.finish, line);
     if (rc == QTK_OK)
       rc = cli_generate_run(g, &one);
     first = 0;

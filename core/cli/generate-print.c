@@ -35,18 +35,25 @@ static void generate_json_real(struct qtk_str *out, const char *key, double valu
   qtk_str_printf(out, ",\"%s\":%s", key, text);
 }
 
-int cli_generate_json(const struct generate *g)
+int cli_generate_json(struct generate *g, const struct qtk_generated *made)
 {
   struct qtk_str out = {0};
-  qtk_str_add(&out, "{\"text\":");
+  int now = g->adapters.now;
+  qtk_str_add(&out, "{");
+  if (g->adapters.n > 0) {
+    qtk_str_add(&out, "\"adapter\":");
+    qtk_str_add_quoted(&out, now >= 0 ? g->adapters.list[now].name : CLI_ADAPTER_BASE);
+    qtk_str_add(&out, ",");
+  }
+  qtk_str_add(&out, "\"text\":");
   qtk_str_add_quoted(&out, g->made.data ? g->made.data : "");
   qtk_str_printf(&out, ",\"tokens\":[%s],\"prompt_tokens\":[",
                  g->made_ids.data ? g->made_ids.data : "");
   for (size_t i = 0; i < g->ids.n; i++)
     qtk_str_printf(&out, "%s%d", i > 0 ? "," : "", g->ids.ids[i]);
-  qtk_str_printf(&out, "],\"finish\":\"%s\"", qtk_finish_name(g->sum.finish));
-  generate_json_real(&out, "prompt_seconds", g->sum.prompt_seconds);
-  generate_json_real(&out, "seconds", g->sum.seconds);
+  qtk_str_printf(&out, "],\"finish\":\"%s\"", qtk_finish_name(made->finish));
+  generate_json_real(&out, "prompt_seconds", made->prompt_seconds);
+  generate_json_real(&out, "seconds", made->seconds);
   qtk_str_printf(&out, ",\"peak_bytes\":%" PRIu64 ",\"cache_bytes\":%" PRIu64 "}\n",
                  qtk_peak_rss(), qtk_generator_cache_bytes(g->generator));
   char *text = qtk_str_take(&out);
@@ -54,6 +61,7 @@ int cli_generate_json(const struct generate *g)
     return QTK_ENOMEM;
   fputs(text, stdout);
   free(text);
+  g->made.length = g->made_ids.length = 0;
   return cli_flush();
 }
 

@@ -22,7 +22,9 @@ static int generate_open_model(struct generate *g)
   rc = qtk_model_open_tokenizer(g->model, "a prompt cannot be read without one", &g->tokenizer);
   if (rc != QTK_OK)
     return rc;
-  rc = g->ignore_eos ? QTK_OK : qtk_model_ends(g->model, &g->ends);
+  rc = cli_adapters_open(g->ctx, g->model, g->force, &g->adapters);
+  if (rc == QTK_OK)
+    rc = g->ignore_eos ? QTK_OK : qtk_model_ends(g->model, &g->ends);
   return rc == QTK_OK && g->chat_name != NULL ? cli_generate_chat_open(g) : rc;
 }
 
@@ -48,6 +50,7 @@ static void generate_close(struct generate *g)
   qtk_chat_close(g->chat);
   qtk_generator_close(g->generator);
   qtk_engine_close(g->engine);
+  cli_adapters_free(&g->adapters);
   qtk_tokenizer_close(g->tokenizer);
   if (g->model != NULL)
     qtk_model_close(g->model);
@@ -65,6 +68,25 @@ static int64_t generate_room(const struct generate *g, int64_t most)
   return n > most || want < 1 ? most : want;
 }
 
+/* The one that is asked for, or the first that there is. */
+static int generate_engine(struct generate *g)
+{
+  int i = g->adapters.n > 0 ? 0 : -1;
+  int rc = g->use != NULL ? cli_adapters_find(&g->adapters, g->use, &i) : QTK_OK;
+  if (rc == QTK_OK)
+    rc = cli_adapters_engine(g->ctx, g->model, &g->adapters, &g->engine);
+  return rc == QTK_OK ? cli_adapters_switch(&g->adapters, g->model, g->engine, i) : rc;
+}
+
+int cli_generate_use(struct generate *g, const char *name)
+{
+  int i, rc = cli_adapters_find(&g->adapters, name, &i);
+  int stale = i != g->adapters.now && g->generator != NULL;
+  if (rc == QTK_OK)
+    rc = cli_adapters_switch(&g->adapters, g->model, g->engine, i);
+  return rc == QTK_OK && stale ? qtk_generator_refresh(g->generator) : rc;
+}
+
 int cli_generate_open(struct generate *g, int64_t context)
 {
   const struct qtk_model_info *info = qtk_model_info(g->model);
@@ -78,7 +100,9 @@ int cli_generate_open(struct generate *g, int64_t context)
       .halve_cache = strcmp(g->cache, "f16") == 0,
       .ends = g->ends.ids, .n_ends = g->ends.n, .stops = g->stops.items,
       .special = g->special, .answer = g->chat != NULL};
-  int rc = qtk_engine_open(g->ctx, g->model, NULL, 0, &g->engine);
+  qtk_generator_close(g->generator);
+  g->generator = NULL;
+  int rc = g->engine == NULL ? generate_engine(g) : QTK_OK;
   return rc == QTK_OK ? qtk_generator_open(g->engine, g->ctx, info, g->tokenizer, &options,
                                            &g->generator)
                       : rc;
@@ -113,22 +137,30 @@ static int generate_plain(struct generate *g, const char *prompt)
   return rc == QTK_OK ? qtk_tokenizer_encode(g->tokenizer, prompt, strlen(prompt), 0, &g->ids) : rc;
 }
 
+int cli_generate_alone(struct generate *g, const char *prompt)
+{
+  g->ids.n = 0;
+  return g->chat != NULL ? cli_generate_turn(g, 1, QTK_FINISH_END, prompt)
+                         : generate_plain(g, prompt);
+}
+
 static int generate_once(struct generate *g, const char *prompt)
 {
   struct qtk_generated one;
-  int rc = g->chat != NULL ? cli_generate_turn(g, 1, QTK_FINISH_END, prompt)
-                           : generate_plain(g, prompt);
+  int rc = cli_generate_alone(g, prompt);
   if (rc == QTK_OK)
     rc = cli_generate_open(g, g->context);
   if (rc == QTK_OK)
     rc = cli_generate_run(g, &one);
-  return rc == QTK_OK && g->json ? cli_generate_json(g) : rc;
+  return rc == QTK_OK && g->json ? cli_generate_json(g, &one) : rc;
 }
 
 static int generate_all(struct generate *g, const char *prompt)
 {
   int rc = generate_open(g);
-  if (rc == QTK_OK)
+  if (rc == QTK_OK && g->requests != NULL)
+    rc = cli_generate_requests(g);
+  else if (rc == QTK_OK)
     rc = prompt != NULL ? generate_once(g, prompt) : cli_generate_chat(g);
   if (g->generator != NULL && g->sum.prompt_tokens > 0 && (rc == QTK_OK || rc == QTK_EINTERRUPTED))
     cli_generate_say(g);
@@ -155,13 +187,13 @@ static int generate_check_numbers(const struct generate *g)
 
 static int generate_check(struct generate *g, int words, char **argv)
 {
-  int given = (words > 1) + (g->prompt != NULL) + (g->file != NULL);
+  int given = (words > 1) + (g->prompt != NULL) + (g->file != NULL) + (g->requests != NULL);
   g->model_path = argv[0];
   if (words > 1)
     g->prompt = argv[1];
   if (given > 1)
-    return qtk_error(QTK_EUSAGE, "a prompt is given %d times: as a word, with --prompt or with "
-                                 "--prompt-file", given);
+    return qtk_error(QTK_EUSAGE, "a prompt is given %d times: as a word, with --prompt, with "
+                                 "--prompt-file or with --requests", given);
   if (given == 0 && g->chat_name == NULL)
     return qtk_error(QTK_EUSAGE, "a prompt is missing: give it as a word, with --prompt-file, or "
                                  "talk with --chat");
@@ -176,6 +208,8 @@ static int generate_parsed(struct generate *g, int words, char **argv)
 {
   char *prompt = NULL;
   int rc = generate_check(g, words, argv);
+  if (rc == QTK_OK)
+    rc = cli_adapters_parse(&g->words, &g->adapters);
   if (rc == QTK_OK)
     rc = cli_log_open(g->log, g->quiet, 0);
   if (rc == QTK_OK)
@@ -196,6 +230,11 @@ int cli_generate(int argc, char **argv)
   const struct cli_option options[] = {
     {"prompt", CLI_TEXT, &g.prompt, "TEXT", "the prompt, in the place of the second word"},
     {"prompt-file", CLI_TEXT, &g.file, "FILE", "the prompt from a file; - is standard input"},
+    {"requests", CLI_TEXT, &g.requests, "FILE", "many prompts, JSON lines: {\"prompt\": ..., "
+                                                "\"adapter\": NAME}"},
+    {"adapter", CLI_LIST, &g.words, "[NAME=]PATH", "an adapter by name; may be given again"},
+    {"use", CLI_TEXT, &g.use, "NAME", "the adapter that takes part; the first if not given"},
+    {"force", CLI_FLAG, &g.force, NULL, "put adapters on another base than their own"},
     {"max-tokens", CLI_INT, &g.max_tokens, "N", "most tokens to make (256)"},
     {"temperature", CLI_REAL, &g.temperature, "T", "0: always the likeliest token (0)"},
     {"top-k", CLI_INT, &g.top_k, "K", "draw among the K likeliest; 0: among all (0)"},
@@ -224,5 +263,6 @@ int cli_generate(int argc, char **argv)
   if (rc == QTK_OK)
     rc = generate_parsed(&g, argc, argv);
   cli_list_free(&g.stops);
+  cli_list_free(&g.words);
   return rc > 0 ? QTK_OK : rc;
 }

@@ -4,17 +4,17 @@
 #define QTK_CORE_CLI_GENERATE_H
 
 #include "core/chat.h"
-#include "core/cli/cli.h"
+#include "core/cli/adapters.h"
 #include "core/generate.h"
 
 struct generate {
   /* As asked for. */
-  const char *model_path, *prompt, *file, *chat_name, *system;
+  const char *model_path, *prompt, *file, *chat_name, *system, *requests, *use;
   const char *backend, *cache, *limit, *log;
   int64_t max_tokens, context, top_k, seed, threads;
   double temperature, top_p, penalty;
-  struct cli_list stops;
-  int json, ignore_eos, special, quiet;
+  struct cli_list stops, words; /* words: of adapters */
+  int json, ignore_eos, special, quiet, force;
   /* At work. */
   struct qtk_context *ctx;
   struct qtk_model *model;
@@ -24,6 +24,7 @@ struct generate {
   struct qtk_chat *chat;
   struct qtk_ids ends; /* tokens that end a text */
   struct qtk_ids ids;  /* of the prompt */
+  struct cli_adapters adapters;
   struct qtk_generated sum; /* over all turns */
   /* With --json: what was made. */
   struct qtk_str made_ids, made;
@@ -42,6 +43,10 @@ int cli_generate_check(const char *what, const char *text, size_t n);
 /* Ready to generate behind `context` tokens at most; 0: as many as g->ids and what is asked
  * for need. */
 int cli_generate_open(struct generate *g, int64_t context);
+/* Lets the adapter of that name take part; what the cache holds is made anew. */
+int cli_generate_use(struct generate *g, const char *name);
+/* g->ids of a prompt that stands alone: a text as it is, or the first turn of a talk. */
+int cli_generate_alone(struct generate *g, const char *prompt);
 /* Goes on behind g->ids, and prints. */
 int cli_generate_run(struct generate *g, struct qtk_generated *result);
 
@@ -54,12 +59,17 @@ int cli_generate_turn(struct generate *g, int first, enum qtk_finish before, con
 /* Turns from standard input, a line each. */
 int cli_generate_chat(struct generate *g);
 
+/* ---- generate-requests ---- */
+
+/* Prompts of --requests, a line each, with the adapters that they ask for. */
+int cli_generate_requests(struct generate *g);
+
 /* ---- generate-print ---- */
 
 /* The sink of a generator; arg is the struct generate. */
 int cli_generate_put(void *arg, int32_t id, const char *text, size_t n);
-/* One object on standard output. */
-int cli_generate_json(const struct generate *g);
+/* One object on standard output, of what was made since the last one. */
+int cli_generate_json(struct generate *g, const struct qtk_generated *made);
 /* What it took, as a line in the log. */
 void cli_generate_say(const struct generate *g);
 
