@@ -11,7 +11,7 @@
 #include "core/suite.h"
 
 static const char *const job_evaluate_keys[] = {"run", "name", "perplexity", "divergence",
-                                                "choices", NULL};
+                                                "choices", "adapters", NULL};
 static const char *const job_quantize_keys[] = {
     "run",    "name",         "method",     "targets", "override", "calibrate",
     "budget", "budget_total", "candidates", NULL};
@@ -176,6 +176,29 @@ static int job_read_choices(const struct qtk_job *job, const struct qtk_toml *st
   return qtk_job_int(c->node, "shots", 0, 1000, &c->shots);
 }
 
+/* A table of paths by name. */
+static int job_read_adapters(const struct qtk_job *job, struct qtk_job_stage *stage)
+{
+  const struct qtk_toml *table = NULL;
+  int rc = qtk_toml_get_table(stage->table, "adapters", &table);
+  size_t n = qtk_toml_length(table);
+  if (rc != QTK_OK || table == NULL)
+    return rc;
+  stage->adapters = calloc(n + 1, sizeof *stage->adapters);
+  if (stage->adapters == NULL)
+    return qtk_error_memory(n * sizeof *stage->adapters, "a list of adapters");
+  for (size_t i = 0; i < n && rc == QTK_OK; i++) {
+    struct qtk_job_adapter *a = &stage->adapters[i];
+    const struct qtk_toml *node;
+    a->name = qtk_toml_key(qtk_toml_item(table, i));
+    rc = qtk_toml_need(table, a->name, QTK_TOML_TEXT, &node);
+    if (rc == QTK_OK)
+      rc = qtk_job_path(job, table, a->name, &a->path);
+    stage->n_adapters = i + 1;
+  }
+  return rc;
+}
+
 static int job_read_evaluate(const struct qtk_job *job, struct qtk_job_stage *stage)
 {
   int rc = qtk_toml_only(stage->table, job_evaluate_keys);
@@ -184,7 +207,8 @@ static int job_read_evaluate(const struct qtk_job *job, struct qtk_job_stage *st
                           &stage->perplexity)) != QTK_OK ||
       (rc = job_read_text(job, stage->table, "divergence", job_divergence_keys,
                           &stage->divergence)) != QTK_OK ||
-      (rc = job_read_choices(job, stage->table, &stage->choices)) != QTK_OK)
+      (rc = job_read_choices(job, stage->table, &stage->choices)) != QTK_OK ||
+      (rc = job_read_adapters(job, stage)) != QTK_OK)
     return rc;
   if (stage->perplexity.node == NULL && stage->divergence.node == NULL &&
       stage->choices.node == NULL)
@@ -338,6 +362,9 @@ void qtk_job_stage_end(struct qtk_job_stage *stage)
   free(stage->choices.path);
   free(stage->choices.examples);
   free(stage->choices.subjects);
+  for (size_t i = 0; i < stage->n_adapters; i++)
+    free(stage->adapters[i].path);
+  free(stage->adapters);
   free(stage->path);
   free(stage->probe.data);
   free(stage->data.path);

@@ -35,6 +35,12 @@ struct qtk_job_calibrate {
   int sequential;
 };
 
+/* An adapter in a file, and what it is called. */
+struct qtk_job_adapter {
+  const char *name;
+  char *path;
+};
+
 /* How large a quantize stage may make its targets, in the place of `bits`. */
 struct qtk_job_budget {
   const struct qtk_toml *node;       /* NULL: not given */
@@ -102,6 +108,8 @@ struct qtk_job_stage {
 
   struct qtk_job_text perplexity, divergence; /* evaluate */
   struct qtk_job_choices choices;
+  struct qtk_job_adapter *adapters; /* that are measured as well, one at a time */
+  size_t n_adapters;
 
   char *path; /* export */
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/adapter.h"
 #include "core/error.h"
 #include "core/eval.h"
 #include "core/fs.h"
@@ -101,13 +102,32 @@ static int evaluate_choices(struct qtk_context *ctx, const struct qtk_plan *plan
   return rc == QTK_EJOB ? evaluate_misnamed(job) : rc;
 }
 
+/* ---- adapters ------------------------------------------------------------------- */
+
+static int evaluate_adapters(struct qtk_context *ctx, struct qtk_plan_stage *stage)
+{
+  const struct qtk_job_stage *job = stage->job;
+  int rc = QTK_OK;
+  if (job->n_adapters == 0)
+    return rc;
+  stage->adapters = calloc(job->n_adapters, sizeof *stage->adapters);
+  if (stage->adapters == NULL)
+    return qtk_error_memory(job->n_adapters * sizeof *stage->adapters, "a list of adapters");
+  for (; stage->n_adapters < job->n_adapters && rc == QTK_OK; stage->n_adapters++)
+    rc = qtk_adapter_load(ctx, job->adapters[stage->n_adapters].path,
+                          &stage->adapters[stage->n_adapters]);
+  return rc;
+}
+
 int qtk_plan_evaluate(struct qtk_context *ctx, struct qtk_plan *plan,
                       struct qtk_plan_stage *stage)
 {
   int rc = evaluate_text(plan, &stage->job->perplexity, &stage->perplexity);
   if (rc == QTK_OK)
     rc = evaluate_text(plan, &stage->job->divergence, &stage->divergence);
-  return rc == QTK_OK ? evaluate_choices(ctx, plan, &stage->job->choices, &stage->choices) : rc;
+  if (rc == QTK_OK)
+    rc = evaluate_choices(ctx, plan, &stage->job->choices, &stage->choices);
+  return rc == QTK_OK ? evaluate_adapters(ctx, stage) : rc;
 }
 
 /* What the format cannot hold is known before the work, or as soon as a budget's choice is. */

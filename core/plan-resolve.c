@@ -125,12 +125,23 @@ static int resolve_choices(struct qtk_toml *stage, const struct qtk_job_choices 
   return resolve_subjects(table, job->subjects);
 }
 
+static int resolve_measured(const struct qtk_job_stage *job, struct qtk_toml *stage)
+{
+  struct qtk_toml *table = job->n_adapters > 0 ? qtk_toml_set_table(stage, "adapters") : NULL;
+  int rc = job->n_adapters > 0 && table == NULL ? QTK_ENOMEM : QTK_OK;
+  for (size_t i = 0; i < job->n_adapters && rc == QTK_OK; i++)
+    rc = resolve_path(table, job->adapters[i].name, job->adapters[i].path);
+  return rc;
+}
+
 static int resolve_evaluate(const struct qtk_plan_stage *stage, struct qtk_toml *table)
 {
   int rc = resolve_text(table, "perplexity", &stage->perplexity);
   if (rc == QTK_OK)
     rc = resolve_text(table, "divergence", &stage->divergence);
-  return rc == QTK_OK ? resolve_choices(table, &stage->job->choices, &stage->choices) : rc;
+  if (rc == QTK_OK)
+    rc = resolve_choices(table, &stage->job->choices, &stage->choices);
+  return rc == QTK_OK ? resolve_measured(stage->job, table) : rc;
 }
 
 static int resolve_calibrate(const struct qtk_plan_calibrate *c, struct qtk_toml *stage)
@@ -355,6 +366,19 @@ static int portable_choices(const struct qtk_plan_stage *stage, struct qtk_toml 
   return portable_input(table, "path", "sha256", stage->choices.suite->sha256);
 }
 
+/* The digest of each, in the place of its path. */
+static int portable_measured(const struct qtk_plan_stage *stage, struct qtk_toml *table)
+{
+  char hex[QTK_DIGEST_HEX];
+  int rc = QTK_OK;
+  for (size_t i = 0; i < stage->n_adapters && rc == QTK_OK; i++) {
+    rc = qtk_tuned_digest(stage->adapters[i], hex);
+    if (rc == QTK_OK)
+      rc = qtk_toml_set_text(table, stage->job->adapters[i].name, hex);
+  }
+  return rc;
+}
+
 /* Neither how often it is saved nor how it fits into memory changes what is learned. */
 static int portable_adapt(const struct qtk_plan_adapt *a, struct qtk_toml *table,
                           const struct qtk_plan_input *inputs, size_t n)
@@ -389,6 +413,8 @@ static int portable_stage(const struct qtk_plan_stage *stage, struct qtk_toml *t
                         portable_digest(stage->merge.probe, inputs, n));
   if (rc == QTK_OK && stage->job->kind == QTK_JOB_ADAPT)
     rc = portable_adapt(&stage->adapt, table, inputs, n);
+  if (rc == QTK_OK)
+    rc = portable_measured(stage, portable_get(table, "adapters"));
   return rc == QTK_OK ? portable_choices(stage, portable_get(table, "choices")) : rc;
 }
 

@@ -103,6 +103,9 @@ void qtk_plan_free(struct qtk_plan *plan)
     qtk_export_plan_free(plan->stages[i].export);
     qtk_plan_method_end(&plan->stages[i].format);
     qtk_suite_free(plan->stages[i].choices.suite);
+    for (size_t k = 0; k < plan->stages[i].n_adapters; k++)
+      qtk_tuned_free(plan->stages[i].adapters[k]);
+    free(plan->stages[i].adapters);
     qtk_plan_adapt_end(&plan->stages[i].adapt);
     qtk_plan_merge_end(&plan->stages[i].merge);
   }

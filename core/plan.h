@@ -136,6 +136,8 @@ struct qtk_plan_stage {
   struct qtk_plan_quantize quantize;
   struct qtk_plan_text perplexity, divergence;
   struct qtk_plan_choices choices;
+  struct qtk_tuned **adapters; /* [n_adapters] those of job->adapters, opened */
+  size_t n_adapters;
   struct qtk_plan_method format; /* export */
   struct qtk_export_plan *export;
   struct qtk_plan_adapt adapt;

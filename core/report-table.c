@@ -137,6 +137,26 @@ static void table_export(const json_t *stage, struct qtk_str *out)
   qtk_str_add(out, "\n");
 }
 
+static void table_results(const json_t *stage, struct qtk_str *out);
+
+/* A line or more an adapter, with its name before each. */
+static void table_adapters(const json_t *adapters, struct qtk_str *out)
+{
+  const json_t *adapter;
+  size_t i;
+  json_array_foreach(adapters, i, adapter)
+  {
+    struct qtk_str lines = {0};
+    table_results(adapter, &lines);
+    for (const char *line = lines.data, *end; line && *line; line = end + 1) {
+      end = strchr(line, '\n');
+      qtk_str_printf(out, "%s: %.*s\n", table_text(adapter, "name"), (int)(end - line), line);
+    }
+    out->failed |= lines.failed;
+    qtk_str_free(&lines);
+  }
+}
+
 static void table_results(const json_t *stage, struct qtk_str *out)
 {
   static const struct {
@@ -145,7 +165,8 @@ static void table_results(const json_t *stage, struct qtk_str *out)
     int whole; /* wants the stage, not the value */
   } kinds[] = {{"perplexity", table_perplexity, 0}, {"divergence", table_divergence, 0},
                {"choices", report_choices_line, 0},
-               {"budget", table_budget, 0},           {"redo", table_redo, 0}, {"merge", table_merge, 0},
+               {"budget", table_budget, 0},           {"redo", table_redo, 0},
+               {"merge", table_merge, 0},             {"adapters", table_adapters, 0},
                {"bits_per_weight", table_sizes, 1}, {"layers", table_worst, 0},
                {"trainable", table_adapt, 1},       {"files", table_export, 1}};
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {

@@ -180,6 +180,21 @@ int qtk_report_perplexity(json_t *stage, const char *protocol, const struct qtk_
   return report_put(stage, "perplexity", object);
 }
 
+json_t *qtk_report_measured(json_t *stage, const char *name, const struct qtk_tuned *t)
+{
+  char digest[QTK_DIGEST_HEX];
+  int rc = qtk_tuned_digest(t, digest);
+  if (rc == QTK_OK && json_object_get(stage, "adapters") == NULL)
+    rc = report_put(stage, "adapters", json_array());
+  if (rc != QTK_OK)
+    return NULL;
+  json_t *list = json_object_get(stage, "adapters");
+  rc = qtk_json_append(list, json_pack("{s:o, s:o, s:o, s:b}", "name", report_text(name), "method",
+                                       report_text(t->plugin->plugin.name), "digest",
+                                       report_text(digest), "forced", t->forced));
+  return rc == QTK_OK ? json_array_get(list, json_array_size(list) - 1) : NULL;
+}
+
 int qtk_report_divergence(json_t *stage, const struct qtk_divergence *d,
                           const struct qtk_text *text)
 {

@@ -40,6 +40,10 @@ int qtk_report_perplexity(json_t *stage, const char *protocol, const struct qtk_
 int qtk_report_divergence(json_t *stage, const struct qtk_divergence *d,
                           const struct qtk_text *text);
 
+/* A new entry for what is measured with this adapter in the place of the model as it is, borrowed
+ * from the stage's. NULL with QTK_ENOMEM set. */
+json_t *qtk_report_measured(json_t *stage, const char *name, const struct qtk_tuned *tuned);
+
 int qtk_report_choices(json_t *stage, const struct qtk_choices *choices);
 
 struct qtk_report_layer {

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The evaluate stage: perplexity of the model as it is now, its divergence from the
  * unquantized one, and the answers that it chooses. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "core/error.h"
+#include "core/log.h"
 #include "core/eval-choices.h"
 #include "core/stage.h"
 
 struct evaluation {
   struct qtk_work *work;
+  const struct qtk_plan_stage *stage;
   struct qtk_eval_model student, teacher;
   struct qtk_model *opened; /* the model's file once more, as teacher */
   struct qtk_text text;
@@ -22,11 +27,36 @@ static int evaluation_open_engine(struct evaluation *e, struct qtk_model *model,
   return qtk_engine_open(e->work->ctx, model, NULL, 0, &out->engine);
 }
 
+/* With the adapters that are measured as well attached, and off. */
+static int evaluation_open_student(struct evaluation *e)
+{
+  const struct qtk_plan_stage *stage = e->stage;
+  struct qtk_attached *attached = calloc(stage->n_adapters + 1, sizeof *attached);
+  int rc = attached ? QTK_OK : qtk_error_memory(stage->n_adapters * sizeof *attached, "adapters");
+  for (size_t i = 0; i < stage->n_adapters && rc == QTK_OK; i++) {
+    attached[i] = qtk_attached_of(stage->adapters[i]);
+    attached[i].name = stage->job->adapters[i].name;
+    attached[i].off = 1;
+    rc = qtk_model_check_bound(e->work->ctx, e->work->model, stage->adapters[i],
+                               e->work->plan->job->force);
+    if (rc != QTK_OK)
+      rc = qtk_error_at(rc, "%s", stage->job->adapters[i].path);
+  }
+  e->student.info = qtk_model_info(e->work->model);
+  if (rc == QTK_OK)
+    rc = qtk_engine_open(e->work->ctx, e->work->model, attached, (int)stage->n_adapters,
+                         &e->student.engine);
+  free(attached);
+  return rc;
+}
+
 /* The unquantized model: the one that the job names, or the file that it started from. */
 static int evaluation_open_teacher(struct evaluation *e)
 {
   struct qtk_model *model = e->work->source;
   int rc = QTK_OK;
+  if (e->teacher.engine != NULL)
+    return rc;
   if (model == NULL) {
     rc = qtk_model_open(e->work->ctx, e->work->plan->job->model, &e->opened);
     model = e->opened;
@@ -98,17 +128,62 @@ static int evaluation_choices(struct evaluation *e, const struct qtk_plan_choice
   return rc;
 }
 
+static int evaluation_measure(struct evaluation *e)
+{
+  const struct qtk_plan_stage *stage = e->stage;
+  int rc = QTK_OK;
+  if (stage->perplexity.wanted)
+    rc = evaluation_perplexity(e, &stage->perplexity);
+  if (rc == QTK_OK && stage->divergence.wanted)
+    rc = evaluation_divergence(e, &stage->divergence);
+  if (rc == QTK_OK && stage->choices.suite != NULL)
+    rc = evaluation_choices(e, &stage->choices);
+  return rc;
+}
+
+/* ---- adapters ----------------------------------------------------------------------- */
+
+/* Puts number i of the stage's on, beside those that lie on the model. */
+static int evaluation_switch(struct evaluation *e, size_t i)
+{
+  size_t own = 0;
+  while (qtk_model_tuned(e->work->model, (int)own) != NULL)
+    own++;
+  char *on = calloc(own + e->stage->n_adapters, 1);
+  if (on == NULL)
+    return qtk_error_memory(own + e->stage->n_adapters, "a switch");
+  memset(on, 1, own);
+  on[own + i] = 1;
+  double begin = qtk_seconds();
+  int rc = qtk_engine_select(e->student.engine, on);
+  if (rc == QTK_OK)
+    qtk_info("adapter %s: switched in %.1f us", e->stage->job->adapters[i].name,
+             1e6 * (qtk_seconds() - begin));
+  free(on);
+  return rc;
+}
+
+static int evaluation_adapter(struct evaluation *e, size_t i)
+{
+  e->entry = qtk_report_measured(e->entry, e->stage->job->adapters[i].name, e->stage->adapters[i]);
+  if (e->entry == NULL)
+    return QTK_ENOMEM;
+  int rc = evaluation_switch(e, i);
+  if (rc == QTK_OK)
+    rc = evaluation_measure(e);
+  return rc == QTK_OK ? rc : qtk_error_at(rc, "adapter %s", e->stage->job->adapters[i].name);
+}
+
 int qtk_stage_evaluate(struct qtk_work *work, size_t i, json_t *entry)
 {
-  const struct qtk_plan_stage *stage = &work->plan->stages[i];
-  struct evaluation e = {.work = work, .entry = entry};
-  int rc = evaluation_open_engine(&e, work->model, &e.student);
-  if (rc == QTK_OK && stage->perplexity.wanted)
-    rc = evaluation_perplexity(&e, &stage->perplexity);
-  if (rc == QTK_OK && stage->divergence.wanted)
-    rc = evaluation_divergence(&e, &stage->divergence);
-  if (rc == QTK_OK && stage->choices.suite != NULL)
-    rc = evaluation_choices(&e, &stage->choices);
+  struct evaluation e = {.work = work, .stage = &work->plan->stages[i], .entry = entry};
+  int rc = evaluation_open_student(&e);
+  if (rc == QTK_OK)
+    rc = evaluation_measure(&e);
+  for (size_t k = 0; k < e.stage->n_adapters && rc == QTK_OK; k++) {
+    e.entry = entry;
+    rc = evaluation_adapter(&e, k);
+  }
   evaluation_end(&e);
   return rc;
 }

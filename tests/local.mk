@@ -133,6 +133,7 @@ SH_TESTS = \
 	%D%/cli/5000-adapt.sh \
 	%D%/cli/5010-data.sh \
 	%D%/cli/5100-adapter-files.sh \
+	%D%/cli/5101-adapter-switch.sh \
 	%D%/cli/5200-merge.sh \
 	%D%/cli/6000-sign.sh \
 	%D%/cli/9000-full-disk.sh \

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/cli/cli.h"
+#include "core/cli/adapters.h"
 #include "core/error.h"
 #include "core/eval.h"
 #include "core/pipeline.h"
@@ -12,7 +12,9 @@ struct eval {
   const char *protocol, *source, *backend, *report, *log;
   const char *choices, *suite, *examples, *score;
   int64_t context, windows, threads, shots, limit;
-  int quiet;
+  int quiet, force;
+  struct cli_list words; /* of adapters */
+  struct cli_adapters adapters;
 };
 
 /* The job that a user would write. */
@@ -64,6 +66,15 @@ static int eval_choices(const struct eval *e, struct qtk_toml *stage)
   return rc == QTK_OK ? qtk_toml_set_int(table, "limit", e->limit) : rc;
 }
 
+static int eval_adapters(const struct eval *e, struct qtk_toml *stage)
+{
+  struct qtk_toml *table = e->adapters.n > 0 ? qtk_toml_set_table(stage, "adapters") : NULL;
+  int rc = e->adapters.n > 0 && table == NULL ? QTK_ENOMEM : QTK_OK;
+  for (size_t i = 0; i < e->adapters.n && rc == QTK_OK; i++)
+    rc = qtk_toml_set_text(table, e->adapters.list[i].name, e->adapters.list[i].path);
+  return rc;
+}
+
 static int eval_stage(const struct eval *e, const char *data, struct qtk_toml *root)
 {
   struct qtk_toml *list = qtk_toml_set_array(root, "stage"), *stage = qtk_toml_new_table();
@@ -74,6 +85,8 @@ static int eval_stage(const struct eval *e, const char *data, struct qtk_toml *r
     rc = eval_text(e, "divergence", data, stage);
   if (rc == QTK_OK && e->choices != NULL)
     rc = eval_choices(e, stage);
+  if (rc == QTK_OK)
+    rc = eval_adapters(e, stage);
   if (rc == QTK_OK)
     return qtk_toml_append(list, stage);
   qtk_toml_free(stage);
@@ -144,10 +157,27 @@ static const char *eval_protocols(char *text, size_t size)
   return text;
 }
 
+static int eval_parsed(struct eval *e, int words, char **argv)
+{
+  struct qtk_job *job;
+  int rc = eval_check(e, words > 1);
+  if (rc == QTK_OK)
+    rc = cli_adapters_parse(&e->words, &e->adapters);
+  if (rc == QTK_OK)
+    rc = cli_log_open(e->log, e->quiet, 0);
+  if (rc == QTK_OK)
+    rc = eval_job(e, argv[0], words > 1 ? argv[1] : NULL, &job);
+  if (rc != QTK_OK)
+    return rc;
+  job->force = e->force;
+  rc = eval_run(job);
+  qtk_job_free(job);
+  return rc;
+}
+
 int cli_eval(int argc, char **argv)
 {
   struct eval e = {.protocol = "paper", .backend = "auto", .log = "text", .shots = -1};
-  struct qtk_job *job;
   char protocols[128];
   const struct cli_option options[] = {
     {"protocol", CLI_TEXT, &e.protocol, "NAME", eval_protocols(protocols, sizeof protocols)},
@@ -160,6 +190,9 @@ int cli_eval(int argc, char **argv)
     {"score", CLI_TEXT, &e.score, "HOW", "letter (default), text or text_normalized"},
     {"shots", CLI_INT, &e.shots, "N", "solved examples before a question; the suite's number"},
     {"limit", CLI_INT, &e.limit, "N", "the first N questions of each subject; all if not given"},
+    {"adapter", CLI_LIST, &e.words, "[NAME=]PATH", "measure this adapter on it too; may be given "
+                                                   "again"},
+    {"force", CLI_FLAG, &e.force, NULL, "put adapters on another base than their own"},
     {"backend", CLI_TEXT, &e.backend, "NAME", "what computes; the best that works if not given"},
     {"threads", CLI_INT, &e.threads, "N", "0: all cores; does not change results"},
     {"report", CLI_TEXT, &e.report, "FILE", "write the report there, qtk-report(5)"},
@@ -172,11 +205,8 @@ int cli_eval(int argc, char **argv)
     "answers that it chooses."};
   int rc = cli_parse(&usage, &argc, argv);
   if (rc == QTK_OK)
-    rc = eval_check(&e, argc > 1);
-  if (rc != QTK_OK || (rc = cli_log_open(e.log, e.quiet, 0)) != QTK_OK ||
-      (rc = eval_job(&e, argv[0], argc > 1 ? argv[1] : NULL, &job)) != QTK_OK)
-    return rc;
-  rc = eval_run(job);
-  qtk_job_free(job);
-  return rc;
+    rc = eval_parsed(&e, argc, argv);
+  cli_adapters_free(&e.adapters);
+  cli_list_free(&e.words);
+  return rc > 0 ? QTK_OK : rc;
 }
