@@ -35,7 +35,9 @@ SIMD_BODIES = \
 	%D%/cpu/kernels/simd/element.h \
 	%D%/cpu/kernels/simd/exp.h \
 	%D%/cpu/kernels/simd/gemm.h \
+	%D%/cpu/kernels/simd/groups.h \
 	%D%/cpu/kernels/simd/one.h \
+	%D%/cpu/kernels/simd/panels.h \
 	%D%/cpu/kernels/simd/rows.h \
 	%D%/cpu/kernels/simd/softmax.h \
 	%D%/cpu/kernels/simd/weights.h
@@ -51,6 +53,7 @@ noinst_LTLIBRARIES += %D%/libcpu-avx2.la
 	%D%/cpu/kernels/avx2/gemm.c \
 	%D%/cpu/kernels/avx2/levels.h \
 	%D%/cpu/kernels/avx2/pack.c \
+	%D%/cpu/kernels/avx2/panels.c \
 	%D%/cpu/kernels/avx2/rows.c \
 	%D%/cpu/kernels/avx2/softmax.c \
 	%D%/cpu/kernels/avx2/vec.h \
@@ -67,6 +70,7 @@ noinst_LTLIBRARIES += %D%/libcpu-avx512.la
 	%D%/cpu/kernels/avx512/gemm.c \
 	%D%/cpu/kernels/avx512/levels.h \
 	%D%/cpu/kernels/avx512/pack.c \
+	%D%/cpu/kernels/avx512/panels.c \
 	%D%/cpu/kernels/avx512/rows.c \
 	%D%/cpu/kernels/avx512/softmax.c \
 	%D%/cpu/kernels/avx512/vec.h \

@@ -93,7 +93,6 @@ struct gradient_scales {
 };
 
 #define SCALES_ROWS 48 /* of w in a tile */
-#define SCALES_FEW 16  /* of them made floats at a time */
 
 /* n columns of the tile are of one group: adds their part to its gradients. */
 static void gradient_group(const struct gradient_scales *s, const struct cpu *cpu, int64_t row,
@@ -107,21 +106,6 @@ static void gradient_group(const struct gradient_scales *s, const struct cpu *cp
     cpu_row(s->ds, row + r)[group] += sums[r];
 }
 
-/* u [cols, SCALES_ROWS]: the weights of columns [col, col + cols) and rows [row, ..)
- * side by side. */
-static void gradient_units(const struct gradient_scales *s, struct cpu *cpu, int64_t col,
-                           int64_t cols, int64_t row, int64_t rows, float *u, float *work)
-{
-  float *few = u + cols * SCALES_ROWS;
-
-  for (int64_t r = 0; r < rows; r += SCALES_FEW) {
-    int64_t n = cpu_min(SCALES_FEW, rows - r);
-    for (int64_t i = 0; i < n; i++)
-      cpu->k.dequantize(&s->w, row + r + i, col, cols, work, few + i * cols);
-    cpu->k.pack_rows(cols, n, SCALES_FEW, SCALES_ROWS, 1, few, cols, u + r);
-  }
-}
-
 static int64_t gradient_group_of(const struct qtk_qtensor *t, int64_t col)
 {
   return t->g_idx != NULL ? t->g_idx[col] : col / t->layout.group;
@@ -132,9 +116,10 @@ static void gradient_contract(const struct cpu_product *p, struct cpu *cpu, int6
                               int64_t ldc, float *work)
 {
   const struct gradient_scales *s = p->arg;
-  float *u = work + cpu_row_work(&s->w.t->layout);
+  float *u = work + cpu_panel_work(&s->w.t->layout, cols);
 
-  gradient_units(s, cpu, col, cols, row, rows, u, work);
+  /* u [cols, SCALES_ROWS]: the weights of these columns and rows side by side. */
+  cpu->k.panel_rows(&s->w, row, rows, col, cols, SCALES_ROWS, work, u);
   for (int64_t i = 0, end; i < cols; i = end) {
     int64_t group = gradient_group_of(s->w.t, col + i);
     for (end = i + 1; end < cols && gradient_group_of(s->w.t, col + end) == group;)
@@ -147,7 +132,7 @@ int cpu_linear_dscale(void *h, const struct qtk_tensor *dy, const struct qtk_ten
                       const struct qtk_qtensor *w, struct qtk_tensor *ds)
 {
   struct gradient_scales s = {cpu_weights(w, NULL), ds};
-  int64_t tile = CPU_PRODUCT_ROWS * (SCALES_ROWS + SCALES_FEW);
+  int64_t tile = CPU_PRODUCT_ROWS * SCALES_ROWS;
   struct cpu_product p = {.m = qtk_tensor_cols(x),
                           .n = qtk_tensor_cols(dy),
                           .k = qtk_tensor_rows(x),
@@ -161,6 +146,6 @@ int cpu_linear_dscale(void *h, const struct qtk_tensor *dy, const struct qtk_ten
                           .arg = &s};
 
   s.w.unit = 1;
-  p.sink_bytes = (size_t)(cpu_row_work(&w->layout) + tile) * sizeof(float);
+  p.sink_bytes = (size_t)(cpu_panel_work(&w->layout, CPU_PRODUCT_ROWS) + tile) * sizeof(float);
   return p.k > 0 ? cpu_product(h, &p) : QTK_OK;
 }

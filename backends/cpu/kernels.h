@@ -29,6 +29,12 @@ static inline int64_t cpu_row_work(const struct qtk_qlayout *l)
   return CPU_WORK_ROWS * 2 * (l->groups + 16) + l->cols + 64;
 }
 
+/* And those of panels: besides, a few rows of k (or n, the larger) floats. */
+static inline int64_t cpu_panel_work(const struct qtk_qlayout *l, int64_t k)
+{
+  return cpu_row_work(l) + 16 * (k + 32);
+}
+
 struct cpu_kernels {
   const char *name;
 
@@ -55,6 +61,15 @@ struct cpu_kernels {
    * opaque. work: cpu_row_work floats. */
   void (*dequantize)(const struct cpu_weights *w, int64_t row, int64_t col, int64_t n, float *work,
                      float *out);
+
+  /* Panels of weights, each (k, nr) with zeros behind the last column, of any encoding but
+   * opaque: rows [row, row + k) and columns [col, col + n) as they lie; and rows [row,
+   * row + n) and columns [col, col + k) with the rows as columns of the panels. col is a
+   * multiple of 32. work: cpu_panel_work floats. */
+  void (*panel_cols)(const struct cpu_weights *w, int64_t row, int64_t k, int64_t col, int64_t n,
+                     int64_t nr, float *work, float *out);
+  void (*panel_rows)(const struct cpu_weights *w, int64_t row, int64_t n, int64_t col, int64_t k,
+                     int64_t nr, float *work, float *out);
 
   /* y[t * ldy + r] = sum over j of w[row + r, j] x[t * ldx + j], r < rows, t < tokens
    * <= CPU_DOT_TOKENS; codes are read once. Any encoding but opaque. */

@@ -29,9 +29,9 @@ struct product_run {
   int64_t columns;  /* a task */
   int64_t split;    /* rows a task */
   int64_t m_padded; /* m in whole panels */
-  /* Where a thread's memory holds rows of weights, the tile for a sink, and what
-   * dequantizing and the sink work with; b's panels come first. */
-  int64_t rows_at, tile_at, work_at;
+  /* Where a thread's memory holds the tile for a sink, and what making panels and the
+   * sink work with; b's panels come first. */
+  int64_t tile_at, work_at;
 };
 
 /* ---- panels of a -------------------------------------------------------------------- */
@@ -80,45 +80,19 @@ static void product_dense_b(const struct product_run *r, int64_t j, int64_t n, i
   }
 }
 
-/* Rows of the weights side by side, a few at a time so that they stay near. */
-static void product_weight_rows(const struct product_run *r, int64_t j, int64_t n, int64_t k0,
-                                int64_t kc, float *rows, float *work, float *out)
-{
-  int nr = r->cpu->nr, few = nr % 16 == 0 ? 16 : 8;
-
-  for (int64_t i = 0; i < n; i += nr, out += nr * kc)
-    for (int64_t s = 0; s < nr; s += few) {
-      int64_t width = cpu_min(few, n - i - s);
-      for (int64_t row = 0; row < width; row++)
-        r->cpu->k.dequantize(r->p->w, j + i + s + row, k0, kc, work, rows + row * r->step);
-      r->cpu->k.pack_rows(kc, width > 0 ? width : 0, few, nr, 1, rows, r->step, out + s);
-    }
-}
-
-static void product_weight_cols(const struct product_run *r, int64_t j, int64_t n, int64_t k0,
-                                int64_t kc, float *row, float *work, float *out)
-{
-  int nr = r->cpu->nr;
-
-  memset(row, 0, PRODUCT_COLUMNS * sizeof *row);
-  for (int64_t k = 0; k < kc; k++) {
-    r->cpu->k.dequantize(r->p->w, k0 + k, j, n, work, row);
-    for (int64_t i = 0; i < n; i += nr)
-      memcpy(out + i * kc + k * nr, row + i, (size_t)nr * sizeof *row);
-  }
-}
-
 static void product_b(const struct product_run *r, int64_t j, int64_t n, int64_t k0, int64_t kc,
                       float *own)
 {
-  float *rows = own + r->rows_at, *work = own + r->work_at;
+  const struct cpu_weights *w = r->p->w;
+  float *work = own + r->work_at;
+  int nr = r->cpu->nr;
 
-  if (r->p->w == NULL)
+  if (w == NULL)
     product_dense_b(r, j, n, k0, kc, own);
   else if (r->p->b_rows)
-    product_weight_rows(r, j, n, k0, kc, rows, work, own);
+    r->cpu->k.panel_rows(w, j, n, k0, kc, nr, work, own);
   else
-    product_weight_cols(r, j, n, k0, kc, rows, work, own);
+    r->cpu->k.panel_cols(w, k0, kc, j, n, nr, work, own);
 }
 
 /* ---- tiles of c ------------------------------------------------------------------------ */
@@ -173,10 +147,9 @@ static void product_sizes(struct product_run *r, size_t *shared, size_t *own)
   size_t work = p->sink_bytes;
 
   if (p->w != NULL)
-    work += (size_t)cpu_row_work(&p->w->t->layout) * sizeof(float);
+    work += (size_t)cpu_panel_work(&p->w->t->layout, PRODUCT_STEP) * sizeof(float);
   r->columns = p->b_rows || p->sink != NULL ? PRODUCT_COLUMNS / 2 : PRODUCT_COLUMNS;
-  r->rows_at = r->columns * PRODUCT_STEP;
-  r->tile_at = r->rows_at + (p->w == NULL ? 0 : 16 * PRODUCT_STEP);
+  r->tile_at = r->columns * PRODUCT_STEP;
   r->work_at = r->tile_at + (p->sink == NULL ? 0 : PRODUCT_M * r->columns);
   *shared = (size_t)(m * cpu_min(p->k, PRODUCT_K)) * sizeof(float);
   *own = (size_t)r->work_at * sizeof(float) + work;

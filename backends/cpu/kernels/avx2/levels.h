@@ -36,6 +36,13 @@ static inline vf levels_value(const struct levels *l, __m256i code)
   return l->minimum ? vf_add(vf_mul(l->scale, q), l->zero) : vf_mul(l->scale, vf_sub(q, l->zero));
 }
 
+/* Codes of a byte each; scales and zeros may differ from lane to lane. */
+static inline vf levels_lanes(const struct levels *l, int bits, __m128i code)
+{
+  (void)bits;
+  return levels_value(l, _mm256_cvtepu8_epi32(code));
+}
+
 static inline __m256i levels_bytes(const uint8_t *p)
 {
   return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));

@@ -62,6 +62,21 @@ static inline vf levels_byte(const struct levels *l, __m512i code)
   return levels_affine(l, _mm512_cvtepi32_ps(code));
 }
 
+/* Codes of a byte each; scales and zeros may differ from lane to lane. */
+static inline vf levels_lanes(const struct levels *l, int bits, __m128i code)
+{
+  __m512i lanes = _mm512_cvtepu8_epi32(code);
+
+  if (l->book != NULL && (bits == 2 || bits == 4))
+    return vf_mul(l->scale, _mm512_permutexvar_ps(lanes, l->code));
+  if (l->book != NULL && bits == 3) { /* bit 4 of an index chooses the second table */
+    __m512i high = _mm512_and_si512(lanes, _mm512_set1_epi32(4));
+    lanes = _mm512_or_si512(lanes, _mm512_slli_epi32(high, 2));
+    return vf_mul(l->scale, _mm512_permutex2var_ps(l->code, lanes, l->more));
+  }
+  return levels_byte(l, lanes);
+}
+
 /* 2-bit fields of 8 bytes: of a vector, the low half holds one field of each byte, the
  * high half the next. What stands above a field does not matter: the table repeats. */
 static inline __attribute__((always_inline)) void levels_pairs(const uint8_t *packed,

@@ -126,6 +126,31 @@ void cpu_generic_dequantize(const struct cpu_weights *w, int64_t row, int64_t co
   }
 }
 
+void cpu_generic_panel_cols(const struct cpu_weights *w, int64_t row, int64_t k, int64_t col,
+                            int64_t n, int64_t nr, float *work, float *out)
+{
+  float *values = work + cpu_row_work(&w->t->layout);
+
+  for (int64_t p = 0; p < k; p++) {
+    cpu_generic_dequantize(w, row + p, col, n, work, values);
+    for (int64_t j = 0; j < (n + nr - 1) / nr * nr; j++)
+      out[j / nr * nr * k + p * nr + j % nr] = j < n ? values[j] : 0;
+  }
+}
+
+void cpu_generic_panel_rows(const struct cpu_weights *w, int64_t row, int64_t n, int64_t col,
+                            int64_t k, int64_t nr, float *work, float *out)
+{
+  float *values = work + cpu_row_work(&w->t->layout);
+
+  for (int64_t j = 0; j < (n + nr - 1) / nr * nr; j++) {
+    if (j < n)
+      cpu_generic_dequantize(w, row + j, col, k, work, values);
+    for (int64_t p = 0; p < k; p++)
+      out[j / nr * nr * k + p * nr + j % nr] = j < n ? values[p] : 0;
+  }
+}
+
 void cpu_generic_dot_rows(const struct cpu_weights *w, int64_t row, int64_t rows, int64_t tokens,
                           const float *x, int64_t ldx, float *work, float *y, int64_t ldy)
 {
