@@ -50,6 +50,16 @@ static void bare_params(struct qtk_adapter_trial *t, void *h)
                  n);
 }
 
+static void bare_memory(struct qtk_adapter_trial *t, void *h)
+{
+  for (int64_t tokens = 1; t->ops->memory != NULL && tokens < 4096; tokens *= 2) {
+    size_t less = t->ops->memory(h, tokens), more = t->ops->memory(h, 2 * tokens);
+    qtk_check_that(t->c, less <= more, "takes no less memory for more tokens",
+                   "%s: %zu bytes for %lld tokens, %zu for twice as many", t->text, less,
+                   (long long)tokens, more);
+  }
+}
+
 static int bare_ask(struct qtk_adapter_trial *t, const void *options, struct qtk_context *ctx,
                     const struct bare *b)
 {
@@ -69,6 +79,7 @@ static int bare_ask(struct qtk_adapter_trial *t, const void *options, struct qtk
     qtk_check_that(t->c, bare.mask == held.mask && bare.bytes_per_token == held.bytes_per_token,
                    "keeps the same without weights", "%s: %s", t->text, b->sites->sites[i].name);
   }
+  bare_memory(t, h);
   t->ops->detach(ctx, h);
   return QTK_OK;
 }

@@ -33,11 +33,13 @@ static uint64_t measure_weights(const struct qtk_engine *e, const struct qtk_eng
   return bytes;
 }
 
-/* Every adapter has values and gradients, the topmost alone an optimizer. */
-static void measure_params(const struct qtk_engine *e, struct qtk_engine_sizes *sizes)
+/* Every adapter has values, the topmost alone gradients and an optimizer. */
+static void measure_params(const struct qtk_engine *e, int64_t tokens,
+                           struct qtk_engine_sizes *sizes)
 {
   for (int i = 0; i < e->n_adapters; i++) {
     const struct engine_adapter *a = &e->adapters[i];
+    sizes->adapters += a->ops->memory != NULL ? a->ops->memory(a->h, tokens) : 0;
     for (size_t k = 0; k < a->params.length; k++) {
       const struct qtk_param *p = &a->params.data[k].param;
       uint64_t n = measure_values(p);
@@ -48,7 +50,7 @@ static void measure_params(const struct qtk_engine *e, struct qtk_engine_sizes *
       sizes->disk += qtk_dtype_size(p->disk_dtype) * n;
     }
   }
-  sizes->gradients = sizes->parameters;
+  sizes->gradients = sizeof(float) * sizes->trainable;
   sizes->optimizer = MEASURE_MOMENTS * sizeof(float) * sizes->trainable;
 }
 
@@ -154,7 +156,7 @@ int qtk_engine_measure(struct qtk_context *ctx, const struct qtk_engine_case *c,
   if (rc != QTK_OK)
     return rc;
   sizes->weights = measure_weights(e, c);
-  measure_params(e, sizes);
+  measure_params(e, c->tokens, sizes);
   measure_pass(e, c, sizes);
   qtk_engine_close(e);
   return QTK_OK;

@@ -121,6 +121,7 @@ struct qtk_engine_case {
 /* Bytes in memory, by what they are for; and what trains. */
 struct qtk_engine_sizes {
   uint64_t weights, parameters, gradients, optimizer, activations, logits;
+  uint64_t adapters; /* of adapters' own */
   uint64_t trainable; /* values of the topmost adapter */
   uint64_t disk;      /* their bytes in their types on disk */
 };

@@ -154,6 +154,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/pipeline-redo.c \
 	%D%/plan.c %D%/plan.h \
 	%D%/plan-adapt.c \
+	%D%/plan-adapt-text.c \
 	%D%/plan-budget.c \
 	%D%/plan-calibrate.c \
 	%D%/plan-data.c \

@@ -345,6 +345,20 @@ static int run_text(const json_t *json, char **text)
   return rc;
 }
 
+/* An object a stage, with what is known of it before the work. */
+static int run_stages(const struct qtk_plan *plan, json_t *predicted)
+{
+  json_t *list = json_array();
+  int rc = qtk_json_set(predicted, "stages", list);
+  for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++) {
+    json_t *stage = json_pack("{s:s}", "run", qtk_job_kind_name(plan->stages[i].job->kind));
+    rc = qtk_json_append(list, stage);
+    if (rc == QTK_OK)
+      rc = qtk_plan_adapt_json(plan, i, stage);
+  }
+  return rc;
+}
+
 static int run_plan(struct qtk_pipeline *p, char **report)
 {
   const struct qtk_plan *plan;
@@ -358,7 +372,10 @@ static int run_plan(struct qtk_pipeline *p, char **report)
                                (json_int_t)plan->disk, "seconds", plan->seconds)
                    : NULL;
   if (rc == QTK_OK)
-    rc = json ? run_text(json, report) : qtk_error_memory(0, "a report");
+    rc = json ? run_stages(plan, json_object_get(json, "predicted"))
+              : qtk_error_memory(0, "a report");
+  if (rc == QTK_OK)
+    rc = run_text(json, report);
   json_decref(json);
   qtk_str_free(&job);
   return rc;

@@ -329,22 +329,19 @@ static int sizes_calibrate(struct qtk_plan *plan, struct qtk_plan_quantize *q, u
   return rc;
 }
 
-/* Gradients by blocks made again if that is asked for, or if all of them do not fit; sites
- * show their base's integers, so weights stay. */
+/* Activations are made again, block by block, if that is asked for, or if all of them do not
+ * fit. Weights stay: sites show their base's integers. */
 static struct sizes_need sizes_adapt(struct qtk_plan_adapt *a, uint64_t room)
 {
-  uint64_t need[2] = {0};
+  const struct qtk_job_training *t = &a->training;
   if (a->method.loaded == NULL)
     return (struct sizes_need){0};
-  for (int i = 0; i < 2; i++) {
-    const struct qtk_engine_sizes *s = &a->sizes[i];
-    need[i] = s->weights + s->parameters + s->gradients + s->optimizer + s->activations +
-              s->logits;
-  }
-  a->checkpoint = strcmp(a->training.checkpoint, "auto") == 0
-                      ? need[0] > room
-                      : strcmp(a->training.checkpoint, "block") == 0;
-  return (struct sizes_need){need[a->checkpoint], need[a->checkpoint]};
+  uint64_t best = strcmp(t->keep, "best") == 0 ? sizeof(float) * a->sizes[0].trainable : 0;
+  uint64_t whole = best + qtk_plan_adapt_bytes(&a->sizes[0]);
+  uint64_t least = best + qtk_plan_adapt_bytes(&a->sizes[1]);
+  a->checkpoint = strcmp(t->checkpoint, "auto") == 0 ? whole > room
+                                                     : strcmp(t->checkpoint, "block") == 0;
+  return a->checkpoint ? (struct sizes_need){least, least} : (struct sizes_need){whole, whole};
 }
 
 /* The model over the probe, whose logits are kept; or beside the weights a tensor that is

@@ -30,6 +30,8 @@ int qtk_plan_adapt(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_pl
 void qtk_plan_adapt_end(struct qtk_plan_adapt *adapt);
 int qtk_plan_merge(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_plan_stage *stage);
 void qtk_plan_merge_end(struct qtk_plan_merge *merge);
+/* All of it, in memory at once. */
+uint64_t qtk_plan_adapt_bytes(const struct qtk_engine_sizes *sizes);
 /* plan->adapters: those of the model as it is opened. */
 int qtk_plan_adapt_begin(struct qtk_plan *plan);
 /* The error that the file of an adapter would not hold what the job trains. */

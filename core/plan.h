@@ -8,6 +8,7 @@
 #include "core/engine.h"
 #include "core/export.h"
 #include "core/job.h"
+#include "core/json.h"
 #include "core/model.h"
 #include "core/option.h"
 #include "core/part.h"
@@ -186,6 +187,11 @@ QTK_PUBLIC int qtk_plan_time(struct qtk_context *ctx, struct qtk_plan *plan);
 /* What of a model reads training data. */
 int qtk_plan_reader(const struct qtk_model *m, const struct qtk_tokenizer *tokenizer,
                     struct qtk_dataset_reader *reader);
+
+/* What an adapt stage trains and what that takes: lines of text, or keys of an object. */
+QTK_PUBLIC int qtk_plan_adapt_text(const struct qtk_plan *plan, size_t stage,
+                                   struct qtk_str *out);
+QTK_PUBLIC int qtk_plan_adapt_json(const struct qtk_plan *plan, size_t stage, json_t *object);
 
 /* Whether any stage runs the model, and so needs a backend; whether one reads a text. */
 QTK_PUBLIC int qtk_plan_needs_device(const struct qtk_plan *plan);

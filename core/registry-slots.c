@@ -44,6 +44,7 @@ static const struct qtk_slot slots_adapter[] = {
   OPTIONAL(adapter, fold),
   PAIRED(adapter, changed, params),
   OPTIONAL(adapter, train),
+  OPTIONAL(adapter, memory),
   END,
 };
 

@@ -131,7 +131,9 @@ SH_TESTS = \
 	%D%/cli/4070-redo.sh \
 	%D%/cli/4080-nf4.sh \
 	%D%/cli/5000-adapt.sh \
+	%D%/cli/5010-adapt-plan.sh \
 	%D%/cli/5010-data.sh \
+	%D%/cli/5020-adapt-resume.sh \
 	%D%/cli/5100-adapter-files.sh \
 	%D%/cli/5101-adapter-switch.sh \
 	%D%/cli/5200-merge.sh \

@@ -294,6 +294,20 @@ static int peqa_fold(struct qtk_context *ctx, void *h, const struct qtk_site *si
   return peqa_give(ctx, &p->scales[site->index].tuned, peqa_count(site), out->scales.data);
 }
 
+/* The base's scales and the tuned ones; the sum of a gradient, of one site at a time. */
+static size_t peqa_memory(void *h, int64_t tokens)
+{
+  const struct peqa *p = h;
+  size_t values = 0, most = 0;
+  (void)tokens;
+  for (int i = 0; i < p->n; i++) {
+    size_t n = peqa_count(&p->sites[i]);
+    values += 2 * n;
+    most = n > most ? n : most;
+  }
+  return (values + (p->relative ? most : 0)) * sizeof(float);
+}
+
 static const struct qtk_default peqa_defaults[] = {
     {"learning_rate", "1e-3"}, {"weight_decay", "0.0"}, {NULL, NULL}};
 
@@ -309,7 +323,8 @@ static const struct qtk_adapter_ops peqa_ops = {.size = sizeof(struct qtk_adapte
                                                 .forward = peqa_forward,
                                                 .backward = peqa_backward,
                                                 .fold = peqa_fold,
-                                                .changed = peqa_changed};
+                                                .changed = peqa_changed,
+                                                .memory = peqa_memory};
 
 QTK_PLUGIN(.threads = QTK_THREADS_HANDLE, .name = "peqa", .version = "0.1",
            .summary = "trains the scales, keeps the integers", .options = peqa_table,

@@ -16,6 +16,22 @@ struct run {
 
 /* ---- output --------------------------------------------------------------------- */
 
+/* Stages that train, as comments too. */
+static int run_print_adapters(const struct qtk_plan *plan)
+{
+  struct qtk_str lines = {0};
+  int rc = QTK_OK;
+  for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++)
+    rc = qtk_plan_adapt_text(plan, i, &lines);
+  for (const char *line = lines.data; rc == QTK_OK && line != NULL && *line != '\0';) {
+    size_t n = strcspn(line, "\n");
+    printf("# %.*s\n", (int)n, line);
+    line += line[n] != '\0' ? n + 1 : n;
+  }
+  qtk_str_free(&lines);
+  return rc;
+}
+
 /* The resolved job is what goes to standard output; what is predicted stands behind it
  * as comments, so that the whole is a job file. */
 static int run_print_plan(struct qtk_pipeline *pipeline)
@@ -34,8 +50,10 @@ static int run_print_plan(struct qtk_pipeline *pipeline)
       printf(", of which the bundle keeps %s", qtk_size_text(plan->bundle_bytes, bundle));
     printf("\n");
     printf("# predicted time: about %.2g seconds\n", plan->seconds);
-    rc = cli_flush();
+    rc = run_print_adapters(plan);
   }
+  if (rc == QTK_OK)
+    rc = cli_flush();
   qtk_str_free(&text);
   return rc;
 }

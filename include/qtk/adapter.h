@@ -20,9 +20,9 @@
  * where a job merges; detach. Slots that are NULL are not taken part in.
  *
  * A plan asks as well how large an adapter is, for a model that may have no weights yet:
- * claim, attach, params, keep, fold's question, detach. Until bind is called sites have shapes and layouts,
- * their base has no data, and there may be no backend: weights are read, and its memory is
- * taken, from start and changed on. */
+ * claim, attach, params, keep, memory, fold's question, detach. Until bind is called sites
+ * have shapes and layouts, their base has no data, and there may be no backend: weights are
+ * read, and its memory is taken, from start and changed on. */
 #ifndef QTK_ADAPTER_H
 #define QTK_ADAPTER_H
 
@@ -305,6 +305,12 @@ struct qtk_adapter_ops {
    * disk_dtype (f32) of the parameter that a tensor claimed to train becomes. */
   void (*train)(const void *options, const struct qtk_tensor_role *tensor,
                 struct qtk_param *param);
+
+  /* ---- planning ---- */
+  /* Optional. Bytes that the instance will take of its own while it trains on sequences of
+   * `tokens`, besides parameters, their gradients and what `keep` asks for. Longer sequences
+   * take no less. */
+  size_t (*memory)(void *h, int64_t tokens);
 };
 
 #ifdef __cplusplus

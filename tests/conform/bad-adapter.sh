@@ -66,6 +66,13 @@ bad lowrank 's/matmul(ctx, 1, 0, 1, &du, &keep->input, 1,/matmul(ctx, 1, 0, stat
   "gives the gradients of its parameters"
 bad lowrank 's/trains = pair->gradient\[0\].data != NULL/trains = 1/' \
   "runs backward where another adapter trains"
+bad scales 's/^static const struct qtk_adapter_ops/static size_t less(void *h, int64_t tokens)\
+{\
+  (void)h;\
+  return 4096 \/ (size_t)tokens;\
+}\
+&/; s/\.size = sizeof(struct qtk_adapter_ops),/&\
+    .memory = less,/' "takes no less memory for more tokens"
 bad stream 's/i >= 0 && status/i >= 1 \&\& status/' "gives the gradients of its parameters"
 bad objective 's/qtk_op_axpy(ctx, 1,/qtk_op_axpy(ctx, 2,/' "gives the gradient of its loss"
 bad objective 's/batch->weights + t0/batch->weights/' "gives losses whose chunks add up"
