@@ -74,6 +74,11 @@ static int store_reserve(struct dataset_store *s, int64_t more)
   return rc;
 }
 
+uint64_t qtk_dataset_bytes(const struct qtk_dataset *d)
+{
+  return (uint64_t)d->count.tokens * STORE_BYTES;
+}
+
 /* ---- sequences ---------------------------------------------------------------------------- */
 
 int64_t qtk_dataset_open(const struct dataset_store *s)

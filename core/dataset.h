@@ -108,6 +108,9 @@ QTK_PUBLIC void qtk_dataset_free(struct qtk_dataset *d); /* {0} is fine */
 /* Gives the tokens back; the numbers stay. */
 QTK_PUBLIC void qtk_dataset_drop(struct qtk_dataset *d);
 
+/* What its tokens take, or took. */
+QTK_PUBLIC uint64_t qtk_dataset_bytes(const struct qtk_dataset *d);
+
 /* Adds to a stage of the report, or any other object, what was read: name, sha256, form,
  * documents, sequences, tokens, scored, shortest, longest, truncated, dropped, packed,
  * train_on. */

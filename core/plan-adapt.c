@@ -123,6 +123,14 @@ static int adapt_failed(int rc, const struct qtk_plan_stage *stage)
   return qtk_error_at(QTK_EJOB, "%s:%d", qtk_toml_file(named), qtk_toml_line(named));
 }
 
+/* Tokens of the longest sequence; those that are allowed, if the data are not read. */
+static int64_t adapt_longest(const struct qtk_plan_adapt *a)
+{
+  int64_t data = a->data_read.count.longest, validation = a->validation_read.count.longest;
+  int64_t longest = data > validation ? data : validation;
+  return longest > 0 ? longest : a->training.length;
+}
+
 static int adapt_measure(struct qtk_context *ctx, struct qtk_plan *plan,
                          struct qtk_plan_stage *stage)
 {
@@ -131,7 +139,7 @@ static int adapt_measure(struct qtk_context *ctx, struct qtk_plan *plan,
                               .layouts = plan->layouts,
                               .adapters = plan->adapters,
                               .n_adapters = plan->n_adapters,
-                              .tokens = a->training.length};
+                              .tokens = adapt_longest(a)};
   int rc = QTK_OK;
   for (int i = 0; i < 2 && rc == QTK_OK; i++) {
     c.checkpoint = i;
@@ -194,6 +202,8 @@ int qtk_plan_adapt(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_pl
     rc = adapt_targets(stage);
   if (rc == QTK_OK)
     rc = adapt_add(plan, stage);
+  if (rc == QTK_OK)
+    rc = qtk_plan_data(ctx, plan, stage);
   return rc == QTK_OK ? adapt_measure(ctx, plan, stage) : rc;
 }
 

@@ -31,42 +31,23 @@ static int data_read(struct qtk_context *ctx, const struct qtk_job_data *job,
                                        qtk_toml_line(job->node));
 }
 
-static int data_stages(struct qtk_context *ctx, struct qtk_plan *plan,
-                       const struct qtk_dataset_reader *reader)
-{
-  int rc = QTK_OK;
-  for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++) {
-    const struct qtk_job_stage *job = plan->stages[i].job;
-    struct qtk_plan_adapt *a = &plan->stages[i].adapt;
-    rc = data_read(ctx, &job->data, &a->data, reader, &a->data_read);
-    if (rc == QTK_OK)
-      rc = data_read(ctx, &job->validation, &a->validation, reader, &a->validation_read);
-  }
-  return rc;
-}
-
-static int data_wanted(const struct qtk_plan *plan)
-{
-  for (size_t i = 0; i < plan->n_stages; i++)
-    if (plan->stages[i].adapt.data.path != NULL)
-      return 1;
-  return 0;
-}
-
-int qtk_plan_data(struct qtk_context *ctx, struct qtk_plan *plan)
+int qtk_plan_data(struct qtk_context *ctx, const struct qtk_plan *plan,
+                  struct qtk_plan_stage *stage)
 {
   int runs = qtk_model_has_weights(plan->model); /* else a configuration may do */
+  const struct qtk_job_stage *job = stage->job;
+  struct qtk_plan_adapt *a = &stage->adapt;
   struct qtk_dataset_reader reader;
   struct qtk_tokenizer *t;
-  if (!data_wanted(plan))
-    return QTK_OK;
   int rc = qtk_model_open_tokenizer(plan->model, runs ? "data cannot be read without one" : NULL,
                                     &t);
   if (rc != QTK_OK || t == NULL)
     return rc;
   rc = qtk_plan_reader(plan->model, t, &reader);
   if (rc == QTK_OK)
-    rc = data_stages(ctx, plan, &reader);
+    rc = data_read(ctx, &job->data, &a->data, &reader, &a->data_read);
+  if (rc == QTK_OK)
+    rc = data_read(ctx, &job->validation, &a->validation, &reader, &a->validation_read);
   qtk_tokenizer_close(t);
   return rc;
 }

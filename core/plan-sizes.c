@@ -367,6 +367,14 @@ static struct sizes_need sizes_merge(const struct qtk_plan *plan, const struct q
   return (struct sizes_need){need.usual, need.usual};
 }
 
+/* Training with what it learns from. */
+static struct sizes_need sizes_learn(struct qtk_plan_adapt *a, uint64_t room)
+{
+  uint64_t data = qtk_dataset_bytes(&a->data_read) + qtk_dataset_bytes(&a->validation_read);
+  struct sizes_need need = sizes_adapt(a, room > data ? room - data : 0);
+  return (struct sizes_need){need.usual + data, need.least + data};
+}
+
 static int sizes_memory(struct qtk_context *ctx, struct qtk_plan *plan)
 {
   struct sizes_need most = sizes_files(plan), need;
@@ -381,7 +389,7 @@ static int sizes_memory(struct qtk_context *ctx, struct qtk_plan *plan)
     sizes_more(&most, sizes_quantize(plan, qtk_workers_count(ctx->workers), &stage->quantize));
     sizes_more(&most, sizes_export(stage->export));
     sizes_more(&most, sizes_merge(plan, &stage->merge));
-    sizes_more(&most, sizes_adapt(&stage->adapt, most_allowed == 0 ? UINT64_MAX : room));
+    sizes_more(&most, sizes_learn(&stage->adapt, most_allowed == 0 ? UINT64_MAX : room));
     sizes_more(&most, sizes_text(plan, &stage->perplexity));
     sizes_more(&most, sizes_divergence(plan, &stage->divergence));
     sizes_more(&most, sizes_choices(plan, &stage->choices));

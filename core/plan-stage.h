@@ -67,8 +67,9 @@ int qtk_plan_describe(struct qtk_plan_linear *linear);
 void qtk_plan_group_bytes(struct qtk_plan_quantize *quantize);
 void qtk_plan_quantize_end(struct qtk_plan_quantize *quantize);
 
-/* Reads the data of all adapt stages. */
-int qtk_plan_data(struct qtk_context *ctx, struct qtk_plan *plan);
+/* Reads the data of an adapt stage. */
+int qtk_plan_data(struct qtk_context *ctx, const struct qtk_plan *plan,
+                  struct qtk_plan_stage *stage);
 /* plan->resolved. */
 int qtk_plan_resolve(struct qtk_plan *plan);
 /* memory, bundle_bytes, disk; QTK_ENOMEM if the limit is too low. */

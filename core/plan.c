@@ -69,8 +69,6 @@ static int plan_fill(struct qtk_context *ctx, struct qtk_plan *plan)
   if (rc == QTK_OK)
     rc = qtk_plan_adapt_left(plan);
   if (rc == QTK_OK)
-    rc = qtk_plan_data(ctx, plan);
-  if (rc == QTK_OK)
     rc = qtk_plan_resolve(plan);
   return rc == QTK_OK ? qtk_plan_sizes(ctx, plan) : rc;
 }

@@ -179,6 +179,7 @@ static void limit_is_obeyed(void **state)
   assert_int_equal(read_set(f, "t.txt", text, (struct qtk_dataset_recipe){.length = 64}), QTK_OK);
   f->ctx->arena.limit = 0;
   assert_int_equal(f->ctx->arena.used, 12 * 100001);
+  assert_int_equal(qtk_dataset_bytes(&f->set), 12 * 100001);
   free(text);
 }
 
