@@ -8,6 +8,19 @@ nobase_dist_pkgdata_DATA += \
 	%D%/gptq.toml \
 	%D%/mixed-bits.toml \
 	%D%/optq.toml \
+	%D%/papers/peqa-3-group.toml \
+	%D%/papers/peqa-3.toml \
+	%D%/papers/peqa-4-group.toml \
+	%D%/papers/peqa-4.toml \
+	%D%/papers/peqa-full.toml \
+	%D%/papers/peqa-lora-optq-3.toml \
+	%D%/papers/peqa-lora-optq-4.toml \
+	%D%/papers/peqa-lora.toml \
+	%D%/papers/peqa-optq-lora-3.toml \
+	%D%/papers/peqa-optq-lora-4.toml \
+	%D%/papers/peqa-qat-3.toml \
+	%D%/papers/peqa-qat-4.toml \
+	%D%/papers/qlora.toml \
 	%D%/quickstart.toml \
 	%D%/text/calibrate.txt \
 	%D%/text/evaluate.txt \
