@@ -7,4 +7,5 @@ EXTRA_DIST += \
 	%D%/internals/calibration.md \
 	%D%/internals/engine.md \
 	%D%/internals/pipeline.md \
-	%D%/internals/tokenizers.md
+	%D%/internals/tokenizers.md \
+	%D%/internals/training.md
