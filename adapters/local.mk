@@ -17,6 +17,7 @@ endif
 if BUILD_ADAPTER_QAT
 qtkplugin_LTLIBRARIES += %D%/qtk-adapter-qat.la
 %C%_qtk_adapter_qat_la_SOURCES = %D%/qat/qat.c %D%/qat/qat.h %D%/qat/grid.h %D%/qat/round.c
+%C%_qtk_adapter_qat_la_CFLAGS = $(AM_CFLAGS) $(VECTOR_CFLAGS) -fno-trapping-math
 %C%_qtk_adapter_qat_la_LIBADD = $(PLUGIN_LIBS)
 %C%_qtk_adapter_qat_la_LDFLAGS = $(PLUGIN_LINK)
 endif

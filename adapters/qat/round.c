@@ -136,24 +136,44 @@ static int qat_round_rows(void *arg, size_t i)
   return QTK_OK;
 }
 
+/* dw += the gradient by what, where it goes through. */
+static void qat_through(const struct qat_grid *grid, const float *w, const float *sum, float *dw,
+                        int64_t n)
+{
+  float inside, slope;
+
+  for (int64_t k = 0; k < n; k++) {
+    qat_slopes(grid, w[k], &inside, &slope);
+    dw[k] += sum[k] * inside;
+  }
+}
+
+static double qat_scale(const struct qat_grid *grid, const float *w, const float *sum, int64_t n)
+{
+  float inside, slope;
+  double ds = 0.0;
+
+  for (int64_t k = 0; k < n; k++) {
+    qat_slopes(grid, w[k], &inside, &slope);
+    ds += (double)sum[k] * (double)slope;
+  }
+  return ds;
+}
+
 static void qat_back_row(const struct qat_work *work, int64_t row)
 {
   const struct qtk_qlayout *l = &work->what->layout;
-  const float *w = work->w + row * l->cols, *sum = work->sum + row * l->cols;
-  float *dw = work->dw + row * l->cols, inside, slope;
-  int64_t g;
+  int64_t start = row * l->cols, g;
 
   for (int64_t j = 0, end; j < l->cols; j = end) {
-    double ds = 0.0;
+    int64_t k = start + j;
     end = qat_run(work->what, j, &g);
     const struct qat_grid grid = qat_grid(work->what, row, g);
-    for (int64_t k = j; k < end; k++) {
-      qat_slopes(&grid, w[k], &inside, &slope);
-      dw[k] += sum[k] * inside;
-      ds += (double)sum[k] * (double)slope;
-    }
+    qat_through(&grid, work->w + k, work->sum + k, work->dw + k, end - j);
     if (work->dd != NULL)
-      work->dd[row * l->groups + g] += (float)(ds * (double)qtk_get_scale(work->base, row, g));
+      work->dd[row * l->groups + g] +=
+          (float)(qat_scale(&grid, work->w + k, work->sum + k, end - j) *
+                  (double)qtk_get_scale(work->base, row, g));
   }
 }
 
