@@ -8,6 +8,7 @@ nobase_dist_pkgdata_DATA += \
 	%D%/gptq.toml \
 	%D%/mixed-bits.toml \
 	%D%/optq.toml \
+	%D%/peqa.toml \
 	%D%/papers/peqa-3-group.toml \
 	%D%/papers/peqa-3.toml \
 	%D%/papers/peqa-4-group.toml \
