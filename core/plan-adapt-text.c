@@ -27,6 +27,16 @@ static void text_checkpoint(const struct qtk_plan_adapt *a, struct qtk_str *out)
                    chosen ? ", since they fit" : "", other);
 }
 
+/* What there is to learn from, if it was read. */
+static void text_data(const char *what, const struct qtk_dataset *d, struct qtk_str *out)
+{
+  if (d->name == NULL)
+    return;
+  qtk_str_printf(out, "  %s: ", what);
+  qtk_dataset_line(d, out);
+  qtk_str_add(out, "\n");
+}
+
 int qtk_plan_adapt_text(const struct qtk_plan *plan, size_t stage, struct qtk_str *out)
 {
   const struct qtk_plan_adapt *a = &plan->stages[stage].adapt;
@@ -44,6 +54,8 @@ int qtk_plan_adapt_text(const struct qtk_plan *plan, size_t stage, struct qtk_st
   qtk_str_printf(out, "stage %zu (adapt %s): trainable %llu, adapter_bytes %llu\n", stage,
                  a->method.loaded->plugin.name, (unsigned long long)s->trainable,
                  (unsigned long long)s->disk);
+  text_data("data", &a->data_read, out);
+  text_data("validation", &a->validation_read, out);
   qtk_str_printf(out, "  memory %s:", qtk_size_text(qtk_plan_adapt_bytes(s), size));
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
     qtk_str_printf(out, "%s %s %s", i > 0 ? "," : "", kinds[i].name,

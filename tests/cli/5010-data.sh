@@ -77,6 +77,9 @@ expect_text 'validation: text.txt, text: 1; ' err
 expect_text '"validation_data"' job.json
 expect_text 'validation: text.txt is the file of the training data' err
 
+expect_status 0 qtk run job.toml --dry-run --set stage.tune.data.path=text.txt
+expect_text '#   data: text.txt, text: 1; sequences: 1 of ' out
+
 # ---- what is measured on it too ----
 
 text=$QTK_SRCDIR/examples/text/evaluate.txt
