@@ -142,12 +142,19 @@ static uint64_t sizes_fold(const struct qtk_plan_fold *f)
   return f->layout.scale_bytes + (minima ? f->layout.zero_bytes : 0);
 }
 
+/* Values, two moments and the best values, in float32; then the finished adapter. */
+static uint64_t sizes_checkpoint(const struct qtk_plan_adapt *a)
+{
+  int best = a->method.loaded != NULL && strcmp(a->training.keep, "best") == 0;
+  return (3 + (uint64_t)best) * sizeof(float) * a->sizes[0].trainable + a->sizes[0].disk;
+}
+
 static uint64_t sizes_state(const struct qtk_plan *plan)
 {
   uint64_t bytes = 0;
   for (size_t s = 0; s < plan->n_stages; s++) {
     const struct qtk_plan_quantize *q = &plan->stages[s].quantize;
-    bytes += 4096 + q->calibrate.disk;
+    bytes += 4096 + q->calibrate.disk + sizes_checkpoint(&plan->stages[s].adapt);
     for (size_t g = 0; g < q->n_groups; g++)
       bytes += q->groups[g].bytes + 4096;
     for (size_t k = 0; k < plan->stages[s].merge.n_folds; k++)

@@ -177,6 +177,22 @@ static double time_questions(const struct qtk_plan_choices *choices)
   return (double)all / TIME_TOKEN;
 }
 
+/* Backward takes as long as forward, with activations made again half as much more. Epochs are
+ * over as many tokens as the data have bytes for. */
+static double time_training(const struct qtk_plan_adapt *a)
+{
+  const struct qtk_job_training *t = &a->training;
+  uint64_t bytes = 0;
+  if (a->method.loaded == NULL)
+    return 0;
+  double tokens = (double)t->steps * (double)t->batch * (double)t->length;
+  if (t->steps == 0 && qtk_path_size(a->data.path, &bytes) == QTK_OK)
+    tokens = t->epochs * (double)bytes / TIME_TOKEN;
+  if (t->steps == 0 && a->data.tokens > 0 && t->epochs * (double)a->data.tokens < tokens)
+    tokens = t->epochs * (double)a->data.tokens;
+  return tokens * (a->checkpoint ? 3 : 2);
+}
+
 int qtk_plan_time(struct qtk_context *ctx, struct qtk_plan *plan)
 {
   double tokens = 0, seconds = 0, rate = 1;
@@ -188,6 +204,7 @@ int qtk_plan_time(struct qtk_context *ctx, struct qtk_plan *plan)
     tokens += time_calibrate(&plan->stages[i].quantize,
                              (double)qtk_model_info(plan->model)->layers);
     tokens += time_questions(&plan->stages[i].choices);
+    tokens += time_training(&plan->stages[i].adapt);
     rc = time_quantize(ctx, &plan->stages[i].quantize, &seconds);
   }
   if (rc == QTK_OK && tokens > 0)
