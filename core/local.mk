@@ -263,6 +263,7 @@ bin_PROGRAMS += %D%/qtk
 %C%_qtk_LDADD = %D%/libqtk.la $(JANSSON_LIBS) -lm
 %C%_qtk_SOURCES = \
 	%D%/cli/adapters.c %D%/cli/adapters.h \
+	%D%/cli/apply.c \
 	%D%/cli/args.c \
 	%D%/cli/bench.c %D%/cli/bench.h \
 	%D%/cli/bench-train.c \

@@ -241,8 +241,17 @@ int qtk_plan_adapt_left(const struct qtk_plan *plan)
   if (plan->job->adapter == NULL)
     return QTK_OK;
   for (size_t i = 0; i < plan->n_stages; i++)
-    trained += plan->stages[i].job->kind == QTK_JOB_ADAPT;
-  if (trained == 0 || plan->n_adapters == 0)
+    switch (plan->stages[i].job->kind) {
+    case QTK_JOB_ADAPT:
+      trained++;
+      break;
+    case QTK_JOB_MERGE:
+      trained = 0;
+      break;
+    default:
+      break;
+    }
+  if (trained == 0)
     return qtk_toml_error(node, "adapter: no stage of this job trains one that is left at its end");
   if (trained == 1)
     return QTK_OK;

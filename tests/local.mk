@@ -136,6 +136,7 @@ SH_TESTS = \
 	%D%/cli/5020-adapt-resume.sh \
 	%D%/cli/5100-adapter-files.sh \
 	%D%/cli/5101-adapter-switch.sh \
+	%D%/cli/5102-apply.sh \
 	%D%/cli/5200-merge.sh \
 	%D%/cli/5300-papers.sh \
 	%D%/cli/6000-sign.sh \

@@ -151,6 +151,7 @@ static int bundle_verify(int argc, char **argv)
 static const struct cli_verb bundle_verbs[] = {
   {"list", "the members with their digests", bundle_list},
   {"verify", "hash all members again, check the signature", bundle_verify},
+  {"apply", "an adapter merged into its base", cli_bundle_apply},
   {"sign", "sign with a secret key", cli_bundle_sign},
   {0},
 };

@@ -90,6 +90,7 @@ int cli_eval(int argc, char **argv);
 int cli_generate(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 int cli_bundle(int argc, char **argv);
+int cli_bundle_apply(int argc, char **argv);
 int cli_bundle_sign(int argc, char **argv);
 int cli_key(int argc, char **argv);
 
