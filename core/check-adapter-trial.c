@@ -99,6 +99,8 @@ static int trial_model(struct qtk_adapter_trial *t, int quantized)
 {
   char *path = trial_path(t->c);
   int status = path ? qtk_model_open(t->ctx, path, &t->model) : QTK_ENOMEM;
+  if (status == QTK_OK)
+    status = qtk_model_open(t->ctx, path, &t->unquantized);
   free(path);
   for (int i = 0; quantized && status == QTK_OK && i < qtk_model_count(t->model); i++)
     if (qtk_model_tensor(t->model, i)->linear)
@@ -210,14 +212,32 @@ static int trial_session(struct qtk_adapter_trial *t)
   return status;
 }
 
-/* Attaching may be refused, with a reason. */
-static int trial_attach(struct qtk_adapter_trial *t, const void *options)
+static int trial_engine(struct qtk_adapter_trial *t, const void *options, int unquantized)
 {
   struct qtk_attached attached = {
       .name = t->c->plugin->plugin.name, .ops = t->ops, .options = options};
-  int status = qtk_engine_open(t->ctx, t->model, &attached, 1, &t->engine);
+  qtk_model_set_unquantized(t->model, unquantized ? t->unquantized : NULL);
+  return qtk_engine_open(t->ctx, t->model, &attached, 1, &t->engine);
+}
+
+/* Refused for the reason that it gives, and not for want of the unquantized model. */
+static void trial_refused(struct qtk_adapter_trial *t, const void *options, int unquantized)
+{
+  qtk_check_that(t->c, *qtk_error_message(), "refuses a model with a reason", "%s", t->text);
+  if (!unquantized)
+    qtk_check_that(t->c, trial_engine(t, options, 1) != QTK_OK,
+                   "says that it needs the unquantized model", "%s: it starts with it, and not "
+                   "without; 'unquantized' is not 1",
+                   t->text);
+}
+
+/* Attaching may be refused, with a reason. */
+static int trial_attach(struct qtk_adapter_trial *t, const void *options)
+{
+  int unquantized = t->ops->unquantized != NULL && t->ops->unquantized(options);
+  int status = trial_engine(t, options, unquantized);
   if (status == QTK_EJOB) {
-    qtk_check_that(t->c, *qtk_error_message(), "refuses a model with a reason", "%s", t->text);
+    trial_refused(t, options, unquantized);
     return 0;
   }
   if (!qtk_check_status(t->c, status, "attaches to a model, or refuses it with QTK_EJOB", t->text))
@@ -250,6 +270,7 @@ void qtk_adapter_close(struct qtk_adapter_trial *t)
   qtk_session_free(t->session);
   qtk_engine_close(t->engine);
   qtk_model_close(t->model);
+  qtk_model_close(t->unquantized);
   for (size_t i = 0; i < t->blocks.length; i++)
     free(t->blocks.data[i]);
   qtk_vec_free(&t->blocks);

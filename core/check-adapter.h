@@ -11,7 +11,7 @@ struct qtk_adapter_trial {
   struct qtk_context *ctx;
   const struct qtk_adapter_ops *ops;
   const char *text; /* what is tried, for messages */
-  struct qtk_model *model;
+  struct qtk_model *model, *unquantized; /* the same before its linears were quantized */
   struct qtk_engine *engine;
   struct qtk_session *session; /* begun: QTK_TRIAL_TOKENS in two sequences, training */
   struct engine_adapter *adapter;

@@ -172,6 +172,26 @@ static int adapt_add(struct qtk_plan *plan, const struct qtk_plan_stage *stage)
   return QTK_OK;
 }
 
+/* It is the job's source, or the model that the job starts from, if that holds floats. */
+static int adapt_unquantized(const struct qtk_plan *plan, const struct qtk_plan_stage *stage)
+{
+  const struct qtk_plan_method *m = &stage->adapt.method;
+  const struct qtk_adapter_ops *ops = &m->loaded->ops.adapter;
+  const void *options = m->options != NULL ? m->options->values : NULL;
+  if (ops->unquantized == NULL || !ops->unquantized(options) || plan->source != NULL)
+    return QTK_OK;
+  for (int i = 0; i < qtk_model_count(plan->model); i++) {
+    const struct qtk_model_tensor *t = qtk_model_tensor(plan->model, i);
+    if (t->linear && t->layout.encoding != QTK_DENSE)
+      return qtk_toml_error(qtk_toml_get(stage->job->table, "method"),
+                            "method = \"%s\": with these options it starts from the unquantized "
+                            "weights, and %s is quantized: name the model that it was made of in "
+                            "[model] source",
+                            m->loaded->plugin.name, plan->job->model);
+  }
+  return QTK_OK;
+}
+
 static int adapt_targets(const struct qtk_plan_stage *stage)
 {
   struct qtk_pattern *pattern = NULL;
@@ -200,6 +220,8 @@ int qtk_plan_adapt(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_pl
     rc = adapt_data(plan, &job->validation, a->training.length, &a->validation);
   if (rc == QTK_OK)
     rc = adapt_targets(stage);
+  if (rc == QTK_OK)
+    rc = adapt_unquantized(plan, stage);
   if (rc == QTK_OK)
     rc = adapt_add(plan, stage);
   if (rc == QTK_OK)

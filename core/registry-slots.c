@@ -45,6 +45,7 @@ static const struct qtk_slot slots_adapter[] = {
   PAIRED(adapter, changed, params),
   OPTIONAL(adapter, train),
   OPTIONAL(adapter, memory),
+  OPTIONAL(adapter, unquantized),
   END,
 };
 

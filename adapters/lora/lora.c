@@ -357,6 +357,11 @@ static int lora_fold(struct qtk_context *ctx, void *h, const struct qtk_site *si
                                     : lora_round(ctx, h, site, &out->tensor);
 }
 
+static int lora_unquantized(const void *options)
+{
+  return strcmp(((const struct lora_options *)options)->start, "loftq") == 0;
+}
+
 static const struct qtk_default lora_defaults[] = {
     {"learning_rate", "2e-4"}, {"weight_decay", "0.0"}, {NULL, NULL}};
 
@@ -371,7 +376,8 @@ static const struct qtk_adapter_ops lora_ops = {.size = sizeof(struct qtk_adapte
                                                 .keep = lora_keep,
                                                 .forward = lora_forward,
                                                 .backward = lora_backward,
-                                                .fold = lora_fold};
+                                                .fold = lora_fold,
+                                                .unquantized = lora_unquantized};
 
 QTK_PLUGIN(.threads = QTK_THREADS_HANDLE, .name = "lora", .version = "0.1",
            .summary = "trains pairs of low rank beside linears", .options = lora_table,

@@ -210,6 +210,11 @@ static int qat_fold(struct qtk_context *ctx, void *h, const struct qtk_site *sit
   return QTK_OK;
 }
 
+static int qat_unquantized(const void *options)
+{
+  return strcmp(((const struct qat_options *)options)->start, "source") == 0;
+}
+
 static const struct qtk_default qat_defaults[] = {
     {"learning_rate", "1e-5"}, {"weight_decay", "0.0"}, {NULL, NULL}};
 
@@ -225,7 +230,8 @@ static const struct qtk_adapter_ops qat_ops = {.size = sizeof(struct qtk_adapter
                                                .forward = qat_forward,
                                                .backward = qat_backward,
                                                .fold = qat_fold,
-                                               .changed = qat_changed};
+                                               .changed = qat_changed,
+                                               .unquantized = qat_unquantized};
 
 QTK_PLUGIN(.threads = QTK_THREADS_HANDLE, .name = "qat", .version = "0.1",
            .summary = "trains floats that every pass reads rounded", .options = qat_table,

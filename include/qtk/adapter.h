@@ -311,6 +311,10 @@ struct qtk_adapter_ops {
    * `tokens`, besides parameters, their gradients and what `keep` asks for. Longer sequences
    * take no less. */
   size_t (*memory)(void *h, int64_t tokens);
+
+  /* Optional. 1 if start reads qtk_source_rows and cannot do without: a plan then refuses a
+   * job that has no unquantized model. */
+  int (*unquantized)(const void *options);
 };
 
 #ifdef __cplusplus

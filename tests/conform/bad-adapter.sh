@@ -73,6 +73,10 @@ bad scales 's/^static const struct qtk_adapter_ops/static size_t less(void *h, i
 }\
 &/; s/\.size = sizeof(struct qtk_adapter_ops),/&\
     .memory = less,/' "takes no less memory for more tokens"
+bad lowrank 's/^  int64_t cols = state->sites\[i \/ 2\].cols;/&\
+  float w[4096];\
+  if (qtk_source_rows(ctx, \&state->sites[i \/ 2], 0, 1, w) != QTK_OK)\
+    return QTK_EJOB;/' "says that it needs the unquantized model"
 bad stream 's/i >= 0 && status/i >= 1 \&\& status/' "gives the gradients of its parameters"
 bad objective 's/qtk_op_axpy(ctx, 1,/qtk_op_axpy(ctx, 2,/' "gives the gradient of its loss"
 bad objective 's/batch->weights + t0/batch->weights/' "gives losses whose chunks add up"
