@@ -357,6 +357,17 @@ static int lora_fold(struct qtk_context *ctx, void *h, const struct qtk_site *si
                                     : lora_round(ctx, h, site, &out->tensor);
 }
 
+/* What the slots of the session come to. */
+static size_t lora_memory(void *h, int64_t tokens)
+{
+  const struct lora *l = h;
+  int64_t wide = 0;
+
+  for (int i = 0; l->options->dropout > 0 && i < l->n; i++)
+    wide = l->sites[i].cols > wide ? l->sites[i].cols : wide;
+  return (size_t)(tokens * (2 * l->options->rank + wide)) * sizeof(float);
+}
+
 static int lora_unquantized(const void *options)
 {
   return strcmp(((const struct lora_options *)options)->start, "loftq") == 0;
@@ -377,6 +388,7 @@ static const struct qtk_adapter_ops lora_ops = {.size = sizeof(struct qtk_adapte
                                                 .forward = lora_forward,
                                                 .backward = lora_backward,
                                                 .fold = lora_fold,
+                                                .memory = lora_memory,
                                                 .unquantized = lora_unquantized};
 
 QTK_PLUGIN(.threads = QTK_THREADS_HANDLE, .name = "lora", .version = "0.1",
