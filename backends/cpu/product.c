@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Products of matrices from packed panels.
  *
- * Rows of a are taken in blocks of PRODUCT_M and the inner dimension in stretches
+ * Rows of a are taken in blocks of at most PRODUCT_M and the inner dimension in stretches
  * of PRODUCT_K, whose panels of a are packed once, by all threads, into shared
  * memory. A task then owns some columns of c: it packs (or dequantizes) its panel
  * of b for one step of k into its own memory, where it stays in the caches, and
@@ -171,6 +171,12 @@ static int product_block(struct product_run *r)
   return cpu_parallel(r->cpu, tasks * cpu_ceil(r->m, r->split), product_task, r);
 }
 
+/* Rows of a block, so that none is much shorter than the others. */
+static int64_t product_rows(int64_t m)
+{
+  return cpu_round_up(cpu_ceil(m, cpu_ceil(m, PRODUCT_M)), 32);
+}
+
 static void product_nothing(const struct cpu_product *p)
 {
   for (int64_t i = 0; !p->accumulate && p->sink == NULL && i < p->m; i++)
@@ -191,8 +197,8 @@ int cpu_product(struct cpu *cpu, const struct cpu_product *p)
   }
   product_sizes(&r, &shared, &own);
   rc = cpu_reserve(cpu, shared, own);
-  for (r.i0 = 0; rc == QTK_OK && r.i0 < p->m; r.i0 += PRODUCT_M) {
-    r.m = cpu_min(PRODUCT_M, p->m - r.i0);
+  for (r.i0 = 0; rc == QTK_OK && r.i0 < p->m; r.i0 += r.m) {
+    r.m = cpu_min(product_rows(p->m), p->m - r.i0);
     for (r.k0 = 0; rc == QTK_OK && r.k0 < p->k; r.k0 += PRODUCT_K) {
       r.k = cpu_min(PRODUCT_K, p->k - r.k0);
       rc = product_block(&r);

@@ -332,6 +332,45 @@ static void tuned_all(const struct method *method)
   learner_close(&l);
 }
 
+/* The most bytes that were held for `what`. */
+static uint64_t peak_of(const char *what)
+{
+  for (int i = 0; i < ctx->arena.n_categories; i++)
+    if (strcmp(ctx->arena.categories[i].what, what) == 0)
+      return ctx->arena.categories[i].peak;
+  return 0;
+}
+
+/* What a block keeps of a token for the way back, where no adapter keeps anything of its
+ * own: what enters it and its MLP, q, k, v and the attention's output, gate and up, and of
+ * each norm and head what normed it. */
+static uint64_t tape_bytes(const struct qtk_model_info *info, int64_t tokens)
+{
+  const struct qtk_dims *d = &info->dims;
+  int64_t q = d->heads * d->head_size, kv = d->kv_heads * d->head_size;
+  int64_t token = 2 * d->hidden + 2 * q + 2 * kv + 2 * d->ffn + d->heads + 4;
+
+  return (uint64_t)info->layers * ((uint64_t)(tokens * token) * sizeof(float) + 16 * 64);
+}
+
+static void tape_all(const struct method *method)
+{
+  struct learner l;
+  double first, last;
+  uint64_t tape, most;
+
+  for (int checkpoint = 0; checkpoint <= 1; checkpoint++) {
+    learner_open(&l, method, checkpoint);
+    most = checkpoint ? 0 : tape_bytes(qtk_model_info(l.m.model), LENGTH);
+    qtk_arena_reset_peak(&ctx->arena);
+    learner_run(&l, 1, &first, &last);
+    tape = peak_of("tape");
+    tap_ok(tape <= most && (tape > 0) == !checkpoint, "%s, checkpoint %s: a tape of %llu bytes",
+           method->name, checkpoint ? "block" : "none", (unsigned long long)tape);
+    learner_close(&l);
+  }
+}
+
 int main(void)
 {
   toy_begin();
@@ -341,6 +380,7 @@ int main(void)
     train_all(&methods[i]);
     tuned_all(&methods[i]);
   }
+  tape_all(&methods[0]);
   toy_end();
   return tap_end();
 }
