@@ -74,7 +74,7 @@ static int linear_bottom(const struct qtk_inner *inner)
 {
   if (inner->level == 0)
     return QTK_OK;
-  return qtk_error(QTK_EJOB, "%s: an adapter that replaces its weights must be the lowest there",
+  return qtk_error(QTK_EPLUGIN, "%s: an adapter replaces its weights and has not said so",
                    inner->linear->sites[0].site->name);
 }
 

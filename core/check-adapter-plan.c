@@ -76,7 +76,8 @@ static int bare_ask(struct qtk_adapter_trial *t, const void *options, struct qtk
     struct qtk_keep_spec bare = {0}, held = {0};
     t->ops->keep(h, &b->sites->sites[i], &bare);
     t->ops->keep(t->adapter->h, &t->adapter->sites->sites[i], &held);
-    qtk_check_that(t->c, bare.mask == held.mask && bare.bytes_per_token == held.bytes_per_token,
+    qtk_check_that(t->c, bare.mask == held.mask && bare.bytes_per_token == held.bytes_per_token &&
+                       bare.replaces == held.replaces,
                    "keeps the same without weights", "%s: %s", t->text, b->sites->sites[i].name);
   }
   bare_memory(t, h);

@@ -265,9 +265,7 @@ int qtk_engine_attach(struct qtk_engine *e)
     if (a->tuned != NULL)
       rc = qtk_engine_load(e, i, a->tuned);
   }
-  if (rc == QTK_OK)
-    qtk_engine_stack(e);
-  return rc;
+  return rc == QTK_OK ? qtk_engine_stack(e) : rc;
 }
 
 void qtk_engine_detach(struct qtk_engine *e)

@@ -184,6 +184,6 @@ int qtk_engine_check_off(const struct engine_adapter *a);
 /* Each place in the stack of a linear that the instance has. */
 int qtk_engine_find_stacks(struct qtk_engine *e, struct engine_adapter *a);
 /* Stacks of the adapters that are on, lowest first. */
-void qtk_engine_stack(struct qtk_engine *e);
+int qtk_engine_stack(struct qtk_engine *e);
 
 #endif

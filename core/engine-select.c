@@ -36,18 +36,32 @@ int qtk_engine_find_stacks(struct qtk_engine *e, struct engine_adapter *a)
   return QTK_OK;
 }
 
-void qtk_engine_stack(struct qtk_engine *e)
+static int select_stack(const struct engine_adapter *a, int k)
 {
+  const struct block_site *site = &a->stacked[k].site;
+  struct block_linear *l = a->stacked[k].linear;
+
+  if (site->keep.replaces && l->n_sites > 0)
+    return qtk_error(QTK_EJOB, "adapter %s replaces the weights of %s and must be the lowest "
+                               "there; merge what lies below it first",
+                     a->name, site->site->name);
+  l->sites[l->n_sites++] = *site;
+  return QTK_OK;
+}
+
+int qtk_engine_stack(struct qtk_engine *e)
+{
+  int rc = QTK_OK;
+
   for (int i = 0; i < e->n_adapters; i++)
     for (int k = 0; k < e->adapters[i].n_sites; k++)
       e->adapters[i].stacked[k].linear->n_sites = 0;
   for (int i = 0; i < e->n_adapters; i++) {
     const struct engine_adapter *a = &e->adapters[i];
-    for (int k = 0; a->on && k < a->n_sites; k++) {
-      struct block_linear *l = a->stacked[k].linear;
-      l->sites[l->n_sites++] = a->stacked[k].site;
-    }
+    for (int k = 0; rc == QTK_OK && a->on && k < a->n_sites; k++)
+      rc = select_stack(a, k);
   }
+  return rc;
 }
 
 int qtk_engine_select(struct qtk_engine *e, const char *on)
@@ -64,6 +78,5 @@ int qtk_engine_select(struct qtk_engine *e, const char *on)
     return qtk_error(QTK_EJOB, "%d adapters: at most %d can stack", n, BLOCK_ADAPTERS);
   for (int i = 0; i < e->n_adapters; i++)
     e->adapters[i].on = on[i] != 0;
-  qtk_engine_stack(e);
-  return QTK_OK;
+  return qtk_engine_stack(e);
 }

@@ -149,6 +149,7 @@ static void qat_keep(void *h, const struct qtk_site *site, struct qtk_keep_spec 
 {
   (void)h, (void)site;
   spec->mask = QTK_KEEP_INPUT;
+  spec->replaces = 1;
 }
 
 static int qat_forward(struct qtk_context *ctx, void *h, struct qtk_session *s,

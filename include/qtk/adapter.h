@@ -86,6 +86,7 @@ enum qtk_keep_mask { QTK_KEEP_NOTHING = 0, QTK_KEEP_INPUT = 1, QTK_KEEP_OUTPUT =
 struct qtk_keep_spec {
   unsigned mask;
   size_t bytes_per_token;
+  int replaces; /* forward calls qtk_linear_replace: no adapter may be below at this site */
 };
 struct qtk_keep {
   struct qtk_tensor input, output; /* data NULL unless asked for */
@@ -125,8 +126,8 @@ QTK_PUBLIC int qtk_linear_backward(struct qtk_context *ctx, const struct qtk_inn
                                    const struct qtk_tensor *scales, const struct qtk_tensor *dy,
                                    struct qtk_tensor *dx);
 /* The same with `w` (backend memory, of the site's shape) in place of the base's weights; the
- * base's bias stays. For adapters that replace; an error unless the site is the base's own,
- * with no adapter below. dx NULL: not wanted. */
+ * base's bias stays. For adapters that replace, and say so in `keep`: none is below. dx NULL:
+ * not wanted. */
 QTK_PUBLIC int qtk_linear_replace(struct qtk_context *ctx, const struct qtk_inner *inner,
                                   const struct qtk_qtensor *w, const struct qtk_tensor *x,
                                   struct qtk_tensor *y);

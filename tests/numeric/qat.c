@@ -375,6 +375,9 @@ static void start_refused(void)
   const struct qtk_attached adapter = {
       .name = "qat", .ops = &plugin->ops.adapter, .options = o->values};
   const struct qtk_attached two[] = {adapter, adapter};
+  struct qtk_adapter_ops ops = plugin->ops.adapter;
+  const struct qtk_attached says_not = {.name = "qat", .ops = &ops, .options = o->values};
+  const struct qtk_attached both[] = {says_not, says_not};
   struct test_model m = {.ctx = ctx};
   const int64_t length = 4;
   struct qtk_tensor hidden;
@@ -385,10 +388,14 @@ static void start_refused(void)
   tap_ok(rc == QTK_EJOB && strstr(qtk_error_message(), "not quantized") != NULL, "floats: %s",
          qtk_error_message());
   base_change(m.model);
-  test_must(qtk_engine_open(ctx, m.model, two, 2, &m.engine), "engine");
+  rc = qtk_engine_open(ctx, m.model, two, 2, &m.engine);
+  tap_ok(rc == QTK_EJOB && strstr(qtk_error_message(), "lowest") != NULL, "on top of another: %s",
+         qtk_error_message());
+  ops.keep = NULL;
+  test_must(qtk_engine_open(ctx, m.model, both, 2, &m.engine), "engine");
   test_must(qtk_session_new(m.engine, 1, 0, &s), "session");
   rc = qtk_session_forward(s, ids, &length, &hidden);
-  tap_ok(rc == QTK_EJOB && strstr(qtk_error_message(), "lowest") != NULL, "on top of another: %s",
+  tap_ok(rc == QTK_EPLUGIN, "and where it does not say that it replaces: %s",
          qtk_error_message());
   qtk_session_free(s);
   test_close(&m);
