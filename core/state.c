@@ -241,9 +241,30 @@ const char *qtk_state_dir(const struct qtk_state *s)
   return s->dir;
 }
 
+/* Units go before the key: a run that is killed meanwhile leaves a state that can be told
+ * from none. */
+static int state_empty(const struct qtk_state *s)
+{
+  char **names;
+  size_t n;
+  int rc = qtk_list_dir(s->dir, &names, &n);
+  if (rc != QTK_OK)
+    return rc;
+  for (size_t i = 0; i < n && rc == QTK_OK; i++) {
+    char *path = qtk_path_ends(names[i], QTK_UNIT_SUFFIX) ? qtk_path_join(s->dir, names[i]) : NULL;
+    if (path != NULL && unlink(path) != 0)
+      rc = qtk_error_errno(QTK_EINPUT, errno, "%s: cannot remove", path);
+    free(path);
+  }
+  free(names);
+  return rc;
+}
+
 int qtk_state_finish(struct qtk_state *s)
 {
-  int rc = qtk_remove_tree(s->dir);
+  int rc = state_empty(s);
+  if (rc == QTK_OK)
+    rc = qtk_remove_tree(s->dir);
   state_end(s);
   return rc;
 }
