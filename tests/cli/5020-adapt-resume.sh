@@ -45,15 +45,22 @@ results job.json >whole
 test "$(grep -c '"learning_rate"' whole)" = 120 || fail "a curve of other than 120 points"
 rm job.json
 
-# stop_at SIGNAL N: stops a run when N units are in the state and then some moment later.
+# saved: the step of the last checkpoint.
+saved ()
+{
+  test ! -e job.qtk.work/stage-1.train.unit ||
+    grep -a -o 'step[^0-9]*[0-9]*' job.qtk.work/stage-1.train.unit | sed -n '1s/[^0-9]*//p'
+}
+
+# stop_at SIGNAL STEP: stops a run once it has a checkpoint of that step or a later one.
 stop_at ()
 {
   qtk run job.toml --resume >out 2>err &
   pid=$!
   while kill -0 $pid 2>/dev/null; do
-    test "$(ls job.qtk.work 2>/dev/null | grep -c '\.unit$')" -lt "$2" || break
+    step=$(saved 2>/dev/null || :)
+    test "${step:-0}" -lt "$2" || break
   done
-  sleep "$3"
   kill -s "$1" $pid 2>/dev/null || { wait $pid || :; fail "the run ended before SIG$1"; }
   status=0
   wait $pid || status=$?
@@ -62,21 +69,21 @@ stop_at ()
 
 # ---- killed, stopped, killed ----
 
-stop_at KILL 4 0.05
+stop_at KILL 4
 expect_status 1 qtk run job.toml
 expect_text '--resume' err
-stop_at INT 4 0.1
+stop_at INT 28
 test $status = 6 || fail "exit status $status after SIGINT"
 expect_text 'to go on: qtk run job.toml --resume' err
 test -e job.qtk.work/stage-1.train.unit || fail "no checkpoint of the training"
-stop_at KILL 4 0.2
+stop_at KILL 60
 expect_status 0 qtk run job.toml --resume --threads 2
 results job.json | cmp - whole || fail "other results after three stops"
 test ! -e job.qtk.work || fail "the state was left behind"
 
 # A checkpoint that is damaged counts as none; another job does not go on with it.
 rm job.json
-stop_at KILL 4 0.1
+stop_at KILL 20
 expect_status 2 qtk run job.toml --resume --set stage.tune.learning_rate=0.01
 expect_text 'cannot resume' err
 printf x | dd of=job.qtk.work/stage-1.train.unit bs=1 seek=3000 conv=notrunc 2>/dev/null
