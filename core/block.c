@@ -145,6 +145,15 @@ int qtk_block_bind(struct qtk_block *block, int i, const struct qtk_tensor *valu
 
 /* ---- blocks of adapters ------------------------------------------------------------------ */
 
+int qtk_block_fits(const struct qtk_model_info *model, const struct qtk_dims *dims)
+{
+  struct qtk_block b = {0};
+  int rc = qtk_block_init(&b, qtk_model_arch(qtk_model_of(model)), 0, dims);
+
+  qtk_block_destroy(&b);
+  return rc;
+}
+
 int qtk_block_new(struct qtk_context *ctx, const struct qtk_model_info *model, int layer,
                   const struct qtk_dims *dims, struct qtk_block **block)
 {

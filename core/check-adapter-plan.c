@@ -110,7 +110,7 @@ int qtk_check_adapter_plan(struct qtk_check *c, int i)
   char set[QTK_CHECK_WHAT];
   if (!qtk_adapter_has_model(c))
     return 0;
-  int status = qtk_check_options_set(&c->plugin->plugin, i, &options, set);
+  int status = qtk_adapter_options(c, i, &options, set);
   if (status <= 0)
     return status;
   status = qtk_adapter_open(&t, c, c->ctx, options->values, set, 1);

@@ -495,7 +495,7 @@ int qtk_check_adapter_sites(struct qtk_check *c, int i)
   char set[QTK_CHECK_WHAT];
   if (!qtk_adapter_has_model(c))
     return 0;
-  int status = qtk_check_options_set(&c->plugin->plugin, i < 2 ? 0 : i - 1, &options, set);
+  int status = qtk_adapter_options(c, i < 2 ? 0 : i - 1, &options, set);
   if (status <= 0)
     return status;
   if (i < 2)

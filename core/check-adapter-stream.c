@@ -170,18 +170,19 @@ static int stream_try(struct qtk_adapter_trial *t, const void *options)
   return status;
 }
 
-/* Piece 0: all of it, for adapters at sites as well: forward runs in the whole model. */
+/* Piece i: set i of the options, for adapters at sites as well: forward runs in the whole
+ * model. */
 int qtk_check_adapter_stream(struct qtk_check *c, int i)
 {
   struct qtk_adapter_trial t;
   struct qtk_options *options;
   char set[QTK_CHECK_WHAT];
-  if (i > 0 || !qtk_adapter_has_model(c))
+  if (!qtk_adapter_has_model(c))
     return 0;
-  int status = qtk_check_options_set(&c->plugin->plugin, 0, &options, set);
-  if (status < 0)
+  int status = qtk_adapter_options(c, i, &options, set);
+  if (status <= 0)
     return status;
-  status = qtk_adapter_open(&t, c, c->ctx, options->values, "the whole model", 1);
+  status = qtk_adapter_open(&t, c, c->ctx, options->values, set, 1);
   if (status == 1) {
     status = stream_try(&t, options->values);
     qtk_adapter_close(&t);

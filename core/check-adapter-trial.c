@@ -265,6 +265,38 @@ int qtk_adapter_open(struct qtk_adapter_trial *t, struct qtk_check *c, struct qt
   return status;
 }
 
+/* Whether the adapter takes the model with these options. */
+static int trial_fits(struct qtk_check *c, const void *options)
+{
+  struct qtk_adapter_trial t = {.c = c, .ctx = c->ctx, .ops = &c->plugin->ops.adapter};
+  struct qtk_attached attached = {
+      .name = c->plugin->plugin.name, .ops = t.ops, .options = options};
+  int status = trial_model(&t, 0);
+  if (status == QTK_OK)
+    status = qtk_engine_open(t.ctx, t.model, &attached, 1, &t.engine);
+  qtk_adapter_close(&t);
+  return status == QTK_OK;
+}
+
+int qtk_adapter_options(struct qtk_check *c, int i, struct qtk_options **options,
+                        char what[QTK_CHECK_WHAT])
+{
+  const struct qtk_plugin *p = &c->plugin->plugin;
+  char base[QTK_CHECK_WHAT] = "";
+  int fits = 0, status = 1;
+  for (int k = 0; !fits && status > 0; k++) {
+    status = qtk_check_options_set(p, k, options, base);
+    if (status <= 0)
+      break;
+    fits = trial_fits(c, (*options)->values);
+    qtk_options_free(*options);
+    if (k == 0 && fits)
+      *base = '\0';
+  }
+  *options = NULL;
+  return status < 0 ? status : qtk_check_options_over(p, fits ? base : "", i, options, what);
+}
+
 void qtk_adapter_close(struct qtk_adapter_trial *t)
 {
   qtk_session_free(t->session);

@@ -43,7 +43,7 @@ static int claims_run(struct qtk_check *c, int i)
                    "there is no model to try on: name one with --sample");
     return 0;
   }
-  int status = qtk_check_options_set(&c->plugin->plugin, i, &options, set);
+  int status = qtk_adapter_options(c, i, &options, set);
   if (status <= 0)
     return status;
   for (int quantized = 0; quantized < 2 && status >= 0; quantized++) {
@@ -88,7 +88,7 @@ static int instances_run(struct qtk_check *c, int i)
   char set[QTK_CHECK_WHAT];
   if (i > 0 || !qtk_adapter_has_model(c))
     return 0;
-  int status = qtk_check_options_set(&c->plugin->plugin, 0, &options, set);
+  int status = qtk_adapter_options(c, 0, &options, set);
   if (status < 0)
     return status;
   status = qtk_adapter_open(&t, c, c->ctx, options->values, "forty instances", 1);

@@ -23,6 +23,11 @@ struct qtk_adapter_trial {
  * that is installed. */
 int qtk_adapter_has_model(struct qtk_check *c);
 
+/* Set i of the options, over the first set that fits the model: of an adapter whose defaults are
+ * meant for larger ones every option is tried all the same. */
+int qtk_adapter_options(struct qtk_check *c, int i, struct qtk_options **options,
+                        char what[QTK_CHECK_WHAT]);
+
 /* Opens the model, its linears quantized or not, with the adapter on it; its parameters are
  * bound with gradients and have moved a little from their start. 1, 0 if the adapter says
  * with QTK_EJOB that it does not fit (or if a promise is broken), or an error. */

@@ -60,13 +60,30 @@ static int options_parse(const struct qtk_plugin *p, const char *text, struct qt
   return status < 0 ? status : 1;
 }
 
+/* `what` over `base`, unless both set the same option. */
+static int options_over(const struct qtk_plugin *p, const char *base, const char *what,
+                        struct qtk_options **options)
+{
+  char text[2 * QTK_CHECK_WHAT];
+  size_t name = strcspn(base, " ");
+  int same = strncmp(base, what, name + 1) == 0;
+  snprintf(text, sizeof text, "%s\n%s", same ? "" : base, what);
+  return options_parse(p, text, options);
+}
+
 int qtk_check_options_set(const struct qtk_plugin *p, int i, struct qtk_options **options,
                           char what[QTK_CHECK_WHAT])
 {
+  return qtk_check_options_over(p, "", i, options, what);
+}
+
+int qtk_check_options_over(const struct qtk_plugin *p, const char *base, int i,
+                           struct qtk_options **options, char what[QTK_CHECK_WHAT])
+{
   char value[96];
   if (i == 0) {
-    snprintf(what, QTK_CHECK_WHAT, "defaults");
-    return options_parse(p, "", options);
+    snprintf(what, QTK_CHECK_WHAT, "%s", *base != '\0' ? base : "defaults");
+    return options_parse(p, base, options);
   }
   i--;
   for (size_t k = 0; k < qtk_option_count(p->options); k++) {
@@ -75,7 +92,7 @@ int qtk_check_options_set(const struct qtk_plugin *p, int i, struct qtk_options 
     for (; options_value(o, n, value, sizeof value); n++)
       if (n == i) {
         snprintf(what, QTK_CHECK_WHAT, "%s = %s", o->name, value);
-        return options_parse(p, what, options);
+        return options_over(p, base, what, options);
       }
     i -= n;
   }

@@ -57,6 +57,9 @@ void qtk_check_context_end(struct qtk_check *c, struct qtk_context *ctx);
 #define QTK_CHECK_WHAT 128
 int qtk_check_options_set(const struct qtk_plugin *plugin, int i, struct qtk_options **options,
                           char what[QTK_CHECK_WHAT]);
+/* The same with other defaults: a set of its own as `what` gives it, or "". */
+int qtk_check_options_over(const struct qtk_plugin *plugin, const char *base, int i,
+                           struct qtk_options **options, char what[QTK_CHECK_WHAT]);
 
 /* Calls `work` again and again; what malloc holds must not grow with every call. An error of
  * `work` ends it. */

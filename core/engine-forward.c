@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * A pass through the model: embedding, blocks, final norm, and the adapters that see
  * the stream of hidden states. */
+#include <string.h>
+
 #include "core/engine-inner.h"
 #include "core/error.h"
 
@@ -9,6 +11,9 @@ struct pass {
   struct qtk_engine *e;
   struct qtk_session *s;
   struct qtk_tensor hidden; /* [tokens, hidden] */
+  /* A pass once more: sees the stream in the place of the adapters; or NULL. */
+  int (*see)(struct qtk_context *ctx, void *arg, int layer, const struct qtk_tensor *hidden);
+  void *arg;
 };
 
 static int pass_matrix(const struct pass *p, enum engine_slot slot, int64_t cols,
@@ -91,6 +96,8 @@ static int pass_stream(const struct pass *p, int layer)
 {
   int rc = QTK_OK;
 
+  if (p->see != NULL)
+    return p->see(p->e->ctx, p->arg, layer, &p->hidden);
   for (int i = 0; rc == QTK_OK && i < p->e->n_adapters; i++) {
     const struct engine_adapter *a = &p->e->adapters[i];
     if (!a->on || a->ops->stream == NULL)
@@ -104,13 +111,13 @@ static int pass_stream(const struct pass *p, int layer)
 
 static int pass_run_block(struct pass *p, int64_t layer)
 {
+  int keep = p->see == NULL && qtk_engine_tapes(p->e, p->s, layer), rc = QTK_OK;
   enum block_tape tape = BLOCK_NO_TAPE;
   struct qtk_tensor x;
-  int rc = QTK_OK;
 
-  if (qtk_engine_tapes(p->e, p->s, layer) && !p->s->checkpoint)
+  if (keep && !p->s->checkpoint)
     tape = BLOCK_TAPE;
-  else if (qtk_engine_tapes(p->e, p->s, layer)) {
+  else if (keep) {
     rc = qtk_engine_checkpoint(p->e, p->s, layer, &x);
     if (rc == QTK_OK)
       rc = qtk_op_copy(p->e->ctx, &p->hidden, &x);
@@ -187,7 +194,7 @@ static int pass_embed(struct pass *p, const int32_t *ids)
   return rc == QTK_OK ? pass_positions(p) : rc;
 }
 
-static int pass_run(struct pass *p, const int32_t *ids, struct qtk_tensor *out)
+static int pass_blocks(struct pass *p, const int32_t *ids)
 {
   int rc = pass_embed(p, ids);
 
@@ -195,6 +202,13 @@ static int pass_run(struct pass *p, const int32_t *ids, struct qtk_tensor *out)
     rc = pass_stream(p, 0);
   for (int64_t i = 0; rc == QTK_OK && i < p->e->arch->layers; i++)
     rc = pass_block(p, i);
+  return rc;
+}
+
+static int pass_run(struct pass *p, const int32_t *ids, struct qtk_tensor *out)
+{
+  int rc = pass_blocks(p, ids);
+
   if (rc == QTK_OK)
     rc = pass_final(p, out);
   return rc == QTK_OK ? pass_mix(p, out) : rc;
@@ -206,6 +220,8 @@ int qtk_session_forward(struct qtk_session *s, const int32_t *ids, const int64_t
   struct pass p = {.e = s->engine, .s = s};
   int rc = qtk_session_begin(s, lengths);
 
+  if (rc == QTK_OK && s->training)
+    memcpy(s->ids, ids, (size_t)s->tokens * sizeof *ids);
   if (rc == QTK_OK)
     rc = pass_run(&p, ids, hidden);
   /* Weights give way to activations; the caches are not yet longer. */
@@ -214,6 +230,20 @@ int qtk_session_forward(struct qtk_session *s, const int32_t *ids, const int64_t
   if (rc == QTK_OK)
     qtk_session_commit(s);
   return rc;
+}
+
+int qtk_session_again(struct qtk_context *ctx, struct qtk_session *s,
+                      int (*see)(struct qtk_context *ctx, void *arg, int layer,
+                                 const struct qtk_tensor *hidden),
+                      void *arg)
+{
+  struct pass p = {.e = s->engine, .s = s, .see = see, .arg = arg};
+
+  (void)ctx;
+  if (!s->training || s->capacity > 0)
+    return qtk_error(QTK_EINTERNAL, "a pass that %s cannot be run again",
+                     s->training ? "has filled a cache" : "was not in training");
+  return pass_blocks(&p, s->ids);
 }
 
 /* ---- block by block ---------------------------------------------------------------------------- */

@@ -66,7 +66,11 @@ static void model_fill_info(struct qtk_model *m)
                                     .vocabulary = a->vocabulary,
                                     .context = a->context,
                                     .embedding_width = a->embedding_width,
-                                    .family = qtk_arch_family(m->arch)};
+                                    .family = qtk_arch_family(m->arch),
+                                    .norm = (enum qtk_norm)a->norm,
+                                    .norm_bias = a->norm_bias,
+                                    .final_norm = a->final_norm,
+                                    .epsilon = a->epsilon};
 }
 
 /* The bundle that it was opened from, or NULL. */

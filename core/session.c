@@ -38,6 +38,7 @@ void qtk_session_destroy(struct qtk_session *s)
   qtk_vec_free(&s->caches);
   qtk_vec_free(&s->memories);
   free(s->positions);
+  free(s->ids);
   free(s->spans);
   free(s->numbers);
   free(s->rows);
@@ -66,14 +67,17 @@ static int session_check(const struct qtk_session *s, const int64_t *lengths, in
 
 static int session_grow(struct qtk_session *s, int64_t tokens)
 {
-  int32_t *positions;
+  size_t bytes = (size_t)tokens * sizeof *s->ids;
+  int32_t *positions, *ids;
 
   if (tokens <= s->room)
     return QTK_OK;
-  positions = realloc(s->positions, (size_t)tokens * sizeof *positions);
-  if (positions == NULL)
-    return qtk_error_memory((size_t)tokens * sizeof *positions, "positions");
-  s->positions = positions;
+  positions = realloc(s->positions, bytes);
+  s->positions = positions != NULL ? positions : s->positions;
+  ids = realloc(s->ids, bytes);
+  s->ids = ids != NULL ? ids : s->ids;
+  if (positions == NULL || ids == NULL)
+    return qtk_error_memory(bytes, "positions");
   s->room = tokens;
   return QTK_OK;
 }

@@ -34,6 +34,7 @@ struct qtk_session {
   int64_t *rows;       /* [n + 1] first row of each sequence */
   uint64_t *numbers;   /* [n] of each sequence in the data set */
   int32_t *positions;  /* [tokens], room for `room` */
+  int32_t *ids;        /* likewise: of the last pass in training */
   int64_t room;
   struct qtk_span *spans; /* [n] queries at hand; keys in the cache, or at hand */
   int training, checkpoint; /* keep for backward; of the base's blocks only what enters them */

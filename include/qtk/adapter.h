@@ -47,6 +47,11 @@ struct qtk_model_info {
   int64_t layers, vocabulary, context;
   int64_t embedding_width; /* of the embedding and of what enters the head */
   const char *family;
+
+  /* Its norms, and whether there is one behind the last block. */
+  enum qtk_norm norm;
+  int norm_bias, final_norm;
+  double epsilon;
 };
 
 /* A tensor of the model, for `claim`. */
@@ -153,11 +158,21 @@ QTK_PUBLIC int64_t qtk_session_step(const struct qtk_session *s); /* optimizer s
 QTK_PUBLIC int qtk_session_memory(struct qtk_context *ctx, struct qtk_session *s, const void *h,
                                   int slot, size_t bytes_per_token, void **memory);
 
+/* Runs the base over the pass at hand once more, for what `see` is then shown: the hidden states
+ * that `stream` saw, bit by bit, in the same order. From mix_backward; the pass's own hidden
+ * states are gone afterwards. */
+QTK_PUBLIC int qtk_session_again(struct qtk_context *ctx, struct qtk_session *s,
+                                 int (*see)(struct qtk_context *ctx, void *arg, int layer,
+                                            const struct qtk_tensor *hidden),
+                                 void *arg);
+
 /* The engine's own decoder block `layer` of the model's description, with other
  * widths and the adapter's own parameters: a side network needs to know no
  * family. `model` is what attach was given. Its attention cache lives in the
  * session, apart from the base's. */
 struct qtk_block;
+/* QTK_EJOB, with the reason, if the model's blocks cannot have these widths. While planning too. */
+QTK_PUBLIC int qtk_block_fits(const struct qtk_model_info *model, const struct qtk_dims *dims);
 QTK_PUBLIC int qtk_block_new(struct qtk_context *ctx, const struct qtk_model_info *model,
                              int layer, const struct qtk_dims *dims, struct qtk_block **block);
 QTK_PUBLIC void qtk_block_free(struct qtk_context *ctx, struct qtk_block *block);
