@@ -16,6 +16,7 @@ dist_man_MANS += \
 	%D%/qtk-adapter-lora.7 \
 	%D%/qtk-adapter-peqa.7 \
 	%D%/qtk-adapter-qat.7 \
+	%D%/qtk-adapter-qst.7 \
 	%D%/qtk-backend.3 \
 	%D%/qtk-format.3 \
 	%D%/qtk-quantizer.3 \

@@ -86,6 +86,7 @@ BLACK_TESTS = \
 	%D%/numeric/perplexity \
 	%D%/numeric/perplexity-model \
 	%D%/numeric/qat \
+	%D%/numeric/qst \
 	%D%/numeric/safetensors-values \
 	%D%/numeric/smollm2 \
 	%D%/numeric/tokenizer-model \
@@ -228,6 +229,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_perplexity_LDADD = $(MODEL_LIBS)
 %C%_numeric_perplexity_model_LDADD = $(MODEL_LIBS)
 %C%_numeric_qat_LDADD = $(MODEL_LIBS)
+%C%_numeric_qst_LDADD = $(MODEL_LIBS)
 %C%_numeric_smollm2_LDADD = $(MODEL_LIBS)
 %C%_numeric_tokenizer_model_LDADD = $(MODEL_LIBS)
 %C%_numeric_tokenizer_pieces_LDADD = $(MODEL_LIBS)
@@ -254,10 +256,10 @@ EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D
 	%D%/abi/layout.sh %D%/abi/v1 %D%/conform/bad-backend.c %D%/conform/bad-quantizer.c %D%/conform/toy-objective.c \
 	%D%/conform/toy-gram.c %D%/conform/toy-opaque.c %D%/conform/toy-plain.c %D%/conform/toy-scales.c %D%/conform/toy-stream.c \
 	%D%/tap.h %D%/numeric/model.h %D%/numeric/toy.h %D%/numeric/record.h %D%/conform/format.h %D%/conform/gguf-make.h \
-	%D%/numeric/optq-slow.h %D%/numeric/rounded.h %D%/numeric/trial.h \
+	%D%/numeric/optq-slow.h %D%/numeric/rounded.h %D%/numeric/side.h %D%/numeric/trial.h \
 	%D%/unit/bundle-make.h \
 	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/dataset %D%/data/families %D%/data/gptq %D%/data/lora \
-	%D%/data/gradients %D%/data/nano \
+	%D%/data/gradients %D%/data/nano %D%/data/qst \
 	%D%/data/tokenizer
 
 # It installs, and libtool links plugins again where they lie while it does: this test
