@@ -9,6 +9,7 @@ nobase_dist_pkgdata_DATA += \
 	%D%/mixed-bits.toml \
 	%D%/optq.toml \
 	%D%/peqa.toml \
+	%D%/papers/lst.toml \
 	%D%/papers/peqa-3-group.toml \
 	%D%/papers/peqa-3.toml \
 	%D%/papers/peqa-4-group.toml \
@@ -22,6 +23,7 @@ nobase_dist_pkgdata_DATA += \
 	%D%/papers/peqa-qat-3.toml \
 	%D%/papers/peqa-qat-4.toml \
 	%D%/papers/qlora.toml \
+	%D%/papers/qst.toml \
 	%D%/quickstart.toml \
 	%D%/text/calibrate.txt \
 	%D%/text/evaluate.txt \

@@ -87,6 +87,7 @@ BLACK_TESTS = \
 	%D%/numeric/perplexity-model \
 	%D%/numeric/qat \
 	%D%/numeric/qst \
+	%D%/numeric/qst-base \
 	%D%/numeric/safetensors-values \
 	%D%/numeric/smollm2 \
 	%D%/numeric/tokenizer-model \
@@ -230,6 +231,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_perplexity_model_LDADD = $(MODEL_LIBS)
 %C%_numeric_qat_LDADD = $(MODEL_LIBS)
 %C%_numeric_qst_LDADD = $(MODEL_LIBS)
+%C%_numeric_qst_base_LDADD = $(MODEL_LIBS)
 %C%_numeric_smollm2_LDADD = $(MODEL_LIBS)
 %C%_numeric_tokenizer_model_LDADD = $(MODEL_LIBS)
 %C%_numeric_tokenizer_pieces_LDADD = $(MODEL_LIBS)

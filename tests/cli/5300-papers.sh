@@ -7,9 +7,9 @@ requires jq --version
 cp -R "$QTK_SRCDIR/examples" .
 chmod -R u+w examples
 for job in examples/papers/*.toml; do
-  # Its windows are those of a larger model.
-  sed 's/context = [0-9]*/context = 128/; s/length = [0-9]*/length = 64/' "$job" >job &&
-    mv job "$job"
+  # Its windows, and how many times narrower networks beside it are, are those of a larger model.
+  sed 's/context = [0-9]*/context = 128/; s/length = [0-9]*/length = 64/
+    s/reduction = [0-9]*/reduction = 4/' "$job" >job && mv job "$job"
   set -- --set model.path="$model"
   grep -q '^source' "$job" && set -- "$@" --set model.source="$model"
   expect_status 0 qtk run "$job" "$@"

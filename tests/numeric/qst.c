@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Side networks: against PyTorch, against differences on every small model, where they
- * start, what of the base never runs, what they keep, and the same bits in every way of
- * running. */
+ * Side networks: against PyTorch, and against differences on every small model. */
 #include <dirent.h>
 #include <unistd.h>
 
-#include "core/mem.h"
 #include "side.h"
 
 /* ---- PyTorch ----------------------------------------------------------------------------- */
