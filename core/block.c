@@ -183,6 +183,15 @@ void qtk_block_free(struct qtk_context *ctx, struct qtk_block *block)
   free(block);
 }
 
+size_t qtk_block_tape(const struct qtk_block *block, int64_t tokens)
+{
+  struct block_room room = {0};
+  struct block_frame frame;
+
+  qtk_block_lay_out(block, tokens, 1, &room, &frame);
+  return room.tape_bytes;
+}
+
 static int block_shape(const struct qtk_block *b, const struct qtk_session *s,
                        const struct qtk_tensor *x, const struct qtk_tensor *y)
 {

@@ -143,6 +143,7 @@ static const struct qtk_adapter_ops qst_ops = {.size = sizeof(struct qtk_adapter
                                                .bind = qst_bind,
                                                .start = qst_start,
                                                .changed = qst_changed,
+                                               .memory = qst_memory,
                                                .stream = qst_stream,
                                                .mix = qst_mix,
                                                .mix_backward = qst_mix_backward};

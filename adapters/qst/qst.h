@@ -141,6 +141,8 @@ enum qst_kept {
 int qst_trains(const struct qst *q, const struct qtk_session *s);
 int qst_matrix(struct qtk_context *ctx, const struct qst *q, struct qtk_session *s,
                enum qst_slot slot, int64_t cols, struct qtk_tensor *t);
+/* The slot `memory`. */
+size_t qst_memory(void *h, int64_t tokens);
 /* In a pass that trains a place for each layer, else one for all. */
 int qst_kept(struct qtk_context *ctx, const struct qst *q, struct qtk_session *s, int layer,
              enum qst_kept kept, struct qtk_tensor *t);

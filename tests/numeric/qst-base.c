@@ -335,6 +335,32 @@ static void pass_check(const char *keep, const char *what, double want)
          "%s: %s: %.0f bytes a token, by the formula %.0f", keep, what, token, want);
 }
 
+/* What a plan is told, and what a pass then takes. */
+static void pass_planned(const char *text)
+{
+  uint64_t tape, own, peak;
+  int64_t tokens = 64;
+  double sum, weight;
+  struct side r;
+
+  side_open(&r, folder, text);
+  qtk_session_free(r.s);
+  test_must(qtk_session_new(r.m.engine, 1, 0, &r.s), "session");
+  qtk_session_train(r.s, 1, NULL);
+  const struct engine_adapter *a = &r.m.engine->adapters[0];
+  const struct qtk_batch batch = {.tokens = tokens, .ids = r.ids, .targets = r.targets,
+                                  .weights = r.weights, .sequences = 1, .starts = r.starts};
+  own = arena_used("adapters", &peak);
+  test_must(qtk_session_forward(r.s, r.ids, &tokens, &r.hidden), "forward");
+  test_must(qtk_session_backward(r.s, &batch, &r.hidden, 1.0, &sum, &weight), "backward");
+  tape = arena_used("tape", &peak);
+  own = arena_used("adapters", &peak) - own;
+  double said = (double)a->ops->memory(a->h, tokens), found = (double)(own + tape);
+  tap_ok(fabs(said / found - 1.0) < 0.03, "plan: %.0f bytes, taken %.0f: %s", said, found,
+         strrchr(text, ' ') + 1);
+  side_close(&r);
+}
+
 /* d 64 of the model, n 16 of the side network, rank 16, 2 blocks. A layer keeps the hidden state
  * in 16 bits, the downsampler's first product, and the difference at the gate; of the side block
  * 4 n + 2 n / 2 + 2 f / 4, statistics of two norms and of the heads. */
@@ -346,6 +372,10 @@ static void pass_all(void)
   pass_check("hidden", "adapters", 3 * (2 * 64 + layer) + shared);
   pass_check("recompute", "adapters", 3 * layer + 2 * 64 + shared);
   pass_check("hidden", "tape", 2 * block);
+  pass_planned("reduction = 4\nkeep = \"hidden\"");
+  pass_planned("reduction = 4\nkeep = \"recompute\"");
+  pass_planned("reduction = 4\ndownsample = \"linear\"");
+  pass_planned("reduction = 4\ndownsample = \"maxpool\"");
 }
 
 /* ---- the same bits ------------------------------------------------------------------------------ */

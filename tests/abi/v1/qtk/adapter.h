@@ -176,6 +176,8 @@ QTK_PUBLIC int qtk_block_fits(const struct qtk_model_info *model, const struct q
 QTK_PUBLIC int qtk_block_new(struct qtk_context *ctx, const struct qtk_model_info *model,
                              int layer, const struct qtk_dims *dims, struct qtk_block **block);
 QTK_PUBLIC void qtk_block_free(struct qtk_context *ctx, struct qtk_block *block);
+/* Bytes that a session keeps for its backward after a pass of so many tokens. */
+QTK_PUBLIC size_t qtk_block_tape(const struct qtk_block *block, int64_t tokens);
 /* Parameter i (name, shape, fan-in for the start): 1, or 0 past the last. */
 QTK_PUBLIC int qtk_block_param(const struct qtk_block *block, int i, struct qtk_param *param,
                                int64_t *fan_in);
