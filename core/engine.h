@@ -14,6 +14,7 @@ struct qtk_attached {
   const char *name; /* of the plugin, for messages */
   const struct qtk_adapter_ops *ops;
   const void *options;
+  const char *text;    /* the options as TOML, or NULL */
   const char *targets; /* expression over canonical names, of tensors that it is offered; NULL: all */
   const struct qtk_tuned *tuned; /* its values, in the place of a start; or NULL */
   int off;                       /* takes no part until qtk_engine_select puts it on */

@@ -107,6 +107,8 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/eval-logits.c %D%/eval-logits.h \
 	%D%/eval-run.c \
 	%D%/export.c %D%/export.h \
+	%D%/foreign.c %D%/foreign.h \
+	%D%/foreign-write.c \
 	%D%/fs.c %D%/fs.h \
 	%D%/fs-path.c \
 	%D%/fs-write.c \
@@ -159,6 +161,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/plan-calibrate.c \
 	%D%/plan-data.c \
 	%D%/plan-evaluate.c \
+	%D%/plan-foreign.c \
 	%D%/plan-merge.c \
 	%D%/plan-method.c \
 	%D%/plan-quantize.c \

@@ -47,7 +47,11 @@ static int model_resolve(struct qtk_model *m)
                                    .arg = m->source,
                                    .shape = model_shape,
                                    .values = model_values};
+  struct qtk_format_adapter adapter;
 
+  if (s->ops->adapter != NULL && s->ops->adapter(s->h, &adapter))
+    return qtk_error(QTK_EINPUT, "%s: an adapter, not a model: [model] adapter is for it",
+                     s->path);
   if (source.config == NULL)
     return qtk_error(QTK_EINPUT, "%s: there is no configuration", s->path);
   if (source.text == NULL && s->ops->text != NULL)

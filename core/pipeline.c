@@ -5,7 +5,7 @@
 
 #include <qtk/qtk.h>
 
-#include "core/adapter.h"
+#include "core/foreign.h"
 #include "core/arch.h"
 #include "core/context.h"
 #include "core/device.h"
@@ -43,7 +43,7 @@ static int pipeline_adapt(struct qtk_pipeline *p)
   struct qtk_tuned *tuned;
   int rc = QTK_OK;
   for (char **path = p->job->adapters; path != NULL && *path != NULL && rc == QTK_OK; path++) {
-    rc = qtk_adapter_load(p->ctx, *path, &tuned);
+    rc = qtk_foreign_load(p->ctx, p->model, *path, &tuned);
     if (rc != QTK_OK)
       return rc;
     rc = qtk_model_adapt(p->ctx, p->model, tuned, p->job->force);

@@ -167,6 +167,7 @@ static int adapt_add(struct qtk_plan *plan, const struct qtk_plan_stage *stage)
   all[plan->n_adapters++] = (struct qtk_attached){.name = m->loaded->plugin.name,
                                                   .ops = &m->loaded->ops.adapter,
                                                   .options = m->options->values,
+                                                  .text = m->text,
                                                   .targets = stage->job->targets};
   plan->adapters = all;
   return QTK_OK;
@@ -251,6 +252,7 @@ int qtk_plan_adapt_begin(struct qtk_plan *plan)
         (struct qtk_attached){.name = t->plugin->plugin.name,
                               .ops = &t->plugin->ops.adapter,
                               .options = t->options != NULL ? t->options->values : NULL,
+                              .text = t->text,
                               .targets = t->targets};
   return QTK_OK;
 }

@@ -150,18 +150,22 @@ int qtk_plan_export_tensors(struct qtk_plan *plan, struct qtk_plan_stage *stage)
 }
 
 /* Files of the format are written elsewhere than where the model is read. */
-int qtk_plan_export(struct qtk_plan *plan, struct qtk_plan_stage *stage)
+int qtk_plan_export(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_plan_stage *stage)
 {
   const struct qtk_toml *named = qtk_toml_get(stage->job->table, "format");
   int rc = qtk_plan_method_open(QTK_FORMAT, named, stage->job->table,
                                 qtk_job_stage_keys(stage->job->kind), &stage->format);
   if (rc != QTK_OK)
     return rc;
-  if (stage->format.loaded->ops.format.create == NULL)
+  const struct qtk_format_ops *ops = &stage->format.loaded->ops.format;
+  if (ops->create == NULL && ops->write_adapter == NULL)
     return qtk_toml_error(named, "the format '%s' is only read, not written",
                           qtk_toml_text(named));
   if (strcmp(stage->job->path, plan->job->model) == 0)
     return qtk_toml_error(qtk_toml_get(stage->job->table, "path"),
                           "path = \"%s\": the model is read from there", stage->job->path);
-  return qtk_plan_export_tensors(plan, stage);
+  if (ops->create == NULL)
+    return qtk_plan_foreign(ctx, plan, stage);
+  rc = qtk_plan_adapt_none(plan, stage);
+  return rc == QTK_OK ? qtk_plan_export_tensors(plan, stage) : rc;
 }

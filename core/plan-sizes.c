@@ -169,14 +169,14 @@ static int sizes_exports(struct qtk_plan *plan)
   char want[QTK_SIZE_TEXT], have[QTK_SIZE_TEXT];
   uint64_t room;
   for (size_t s = 0; s < plan->n_stages; s++) {
-    const struct qtk_export_plan *e = plan->stages[s].export;
-    if (e == NULL)
-      continue;
-    plan->disk += e->bytes;
-    const char *path = plan->stages[s].job->path;
-    if (qtk_disk_free(path, &room) == QTK_OK && room < e->bytes)
+    const struct qtk_plan_stage *stage = &plan->stages[s];
+    uint64_t bytes = stage->export ? stage->export->bytes : 0;
+    bytes += stage->foreign ? stage->foreign->bytes : 0;
+    plan->disk += bytes;
+    const char *path = stage->job->path;
+    if (path && qtk_disk_free(path, &room) == QTK_OK && room < bytes)
       return qtk_error(QTK_EINPUT, "%s: the disk is too full: %s are needed, %s are free", path,
-                       qtk_size_text(e->bytes, want), qtk_size_text(room, have));
+                       qtk_size_text(bytes, want), qtk_size_text(room, have));
   }
   return QTK_OK;
 }

@@ -25,7 +25,11 @@ void qtk_plan_method_end(struct qtk_plan_method *method);
 int qtk_plan_quantize(struct qtk_plan *plan, struct qtk_plan_stage *stage);
 int qtk_plan_evaluate(struct qtk_context *ctx, struct qtk_plan *plan,
                       struct qtk_plan_stage *stage);
-int qtk_plan_export(struct qtk_plan *plan, struct qtk_plan_stage *stage);
+int qtk_plan_export(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_plan_stage *stage);
+/* The same of an adapter, once the format is open. */
+int qtk_plan_foreign(struct qtk_context *ctx, struct qtk_plan *plan,
+                     struct qtk_plan_stage *stage);
+void qtk_plan_foreign_end(struct qtk_plan_stage *stage);
 int qtk_plan_adapt(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_plan_stage *stage);
 void qtk_plan_adapt_end(struct qtk_plan_adapt *adapt);
 int qtk_plan_merge(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_plan_stage *stage);

@@ -16,8 +16,7 @@ static int plan_stage(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk
     rc = qtk_plan_adapt_none(plan, stage);
     return rc == QTK_OK ? qtk_plan_quantize(plan, stage) : rc;
   case QTK_JOB_EXPORT:
-    rc = qtk_plan_adapt_none(plan, stage);
-    return rc == QTK_OK ? qtk_plan_export(plan, stage) : rc;
+    return qtk_plan_export(ctx, plan, stage);
   case QTK_JOB_ADAPT:
     return qtk_plan_adapt(ctx, plan, stage);
   case QTK_JOB_MERGE:
@@ -106,6 +105,7 @@ void qtk_plan_free(struct qtk_plan *plan)
     free(plan->stages[i].adapters);
     qtk_plan_adapt_end(&plan->stages[i].adapt);
     qtk_plan_merge_end(&plan->stages[i].merge);
+    qtk_plan_foreign_end(&plan->stages[i]);
   }
   free(plan->stages);
   free(plan->layouts);

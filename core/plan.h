@@ -7,6 +7,7 @@
 #include "core/dataset.h"
 #include "core/engine.h"
 #include "core/export.h"
+#include "core/foreign.h"
 #include "core/job.h"
 #include "core/json.h"
 #include "core/model.h"
@@ -141,6 +142,7 @@ struct qtk_plan_stage {
   size_t n_adapters;
   struct qtk_plan_method format; /* export */
   struct qtk_export_plan *export;
+  struct qtk_foreign *foreign; /* export of an adapter; NULL: of the model */
   struct qtk_plan_adapt adapt;
   struct qtk_plan_merge merge;
 };

@@ -128,6 +128,11 @@ static const struct qtk_slot slots_format[] = {
   PAIRED(format, finish, abort),
   PAIRED(format, abort, accepts),
   OPTIONAL(format, measure),
+  PAIRED(format, adapter, param),
+  PAIRED(format, param, read_param),
+  PAIRED(format, read_param, adapter),
+  PAIRED(format, measure_adapter, write_adapter),
+  PAIRED(format, write_adapter, measure_adapter),
   END,
 };
 

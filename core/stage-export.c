@@ -255,10 +255,24 @@ static int export_finish(struct export *e, const char *path, json_t *entry)
   return rc;
 }
 
+static int export_adapter(struct qtk_work *work, const struct qtk_plan_stage *stage,
+                          json_t *entry)
+{
+  struct qtk_export_result result = {0};
+  int rc = qtk_foreign_write(work->ctx, stage->foreign, qtk_model_tuned(work->model, 0),
+                             stage->job->path, &result);
+  if (rc == QTK_OK)
+    rc = qtk_report_export(entry, stage->job->path, &result);
+  free(result.files);
+  return rc;
+}
+
 int qtk_stage_export(struct qtk_work *work, size_t i, json_t *entry)
 {
   const struct qtk_plan_stage *stage = &work->plan->stages[i];
   struct export e = {.work = work, .plan = stage->export};
+  if (stage->foreign != NULL)
+    return export_adapter(work, stage, entry);
   int rc = e.plan->ops->create(work->ctx, e.plan->options, stage->job->path, &e.plan->contents,
                                &e.writer);
   if (rc == QTK_OK)

@@ -100,3 +100,23 @@ qtkplugin_LTLIBRARIES += %D%/qtk-format-gptq.la
 %C%_qtk_format_gptq_la_LIBADD = $(PLUGIN_LIBS) $(JANSSON_LIBS)
 %C%_qtk_format_gptq_la_LDFLAGS = $(PLUGIN_LINK)
 endif
+
+# Its weights are a file of the format safetensors, whose reader it shares.
+if BUILD_FORMAT_PEFT
+qtkplugin_LTLIBRARIES += %D%/qtk-format-peft.la
+%C%_qtk_format_peft_la_SOURCES = \
+	%D%/peft/config.c \
+	%D%/peft/peft.c \
+	%D%/peft/peft.h \
+	%D%/peft/read.c \
+	%D%/peft/write.c \
+	%D%/safetensors/file.c \
+	%D%/safetensors/header.c \
+	%D%/safetensors/safetensors.h \
+	%D%/safetensors/text.c \
+	%D%/safetensors/types.c
+%C%_qtk_format_peft_la_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
+%C%_qtk_format_peft_la_CFLAGS = $(AM_CFLAGS) $(VECTOR_CFLAGS)
+%C%_qtk_format_peft_la_LIBADD = $(PLUGIN_LIBS) $(JANSSON_LIBS)
+%C%_qtk_format_peft_la_LDFLAGS = $(PLUGIN_LINK)
+endif

@@ -23,6 +23,7 @@ dist_man_MANS += \
 	%D%/qtk-backend-cpu.7 \
 	%D%/qtk-format-gguf.7 \
 	%D%/qtk-format-gptq.7 \
+	%D%/qtk-format-peft.7 \
 	%D%/qtk-format-safetensors.7 \
 	%D%/qtk-arch.5 \
 	%D%/qtk-bundle.5 \

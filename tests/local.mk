@@ -142,6 +142,7 @@ SH_TESTS = \
 	%D%/cli/5102-apply.sh \
 	%D%/cli/5200-merge.sh \
 	%D%/cli/5300-papers.sh \
+	%D%/cli/5310-peft.sh \
 	%D%/cli/6000-sign.sh \
 	%D%/cli/9000-full-disk.sh \
 	%D%/cli/9010-broken-models.sh \
@@ -261,7 +262,7 @@ EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D
 	%D%/numeric/optq-slow.h %D%/numeric/rounded.h %D%/numeric/side.h %D%/numeric/trial.h \
 	%D%/unit/bundle-make.h \
 	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/dataset %D%/data/families %D%/data/gptq %D%/data/lora \
-	%D%/data/gradients %D%/data/nano %D%/data/qst \
+	%D%/data/gradients %D%/data/nano %D%/data/peft %D%/data/qst \
 	%D%/data/tokenizer
 
 # It installs, and libtool links plugins again where they lie while it does: this test

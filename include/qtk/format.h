@@ -77,6 +77,34 @@ struct qtk_export_result {
   uint64_t rounded;   /* values that are not read back as they were handed over */
 };
 
+/* An adapter in files of another program. Strings live until it is closed. */
+struct qtk_format_adapter {
+  const char *method;  /* name of the adapter plugin that computes as it does */
+  const char *options; /* of the plugin: a JSON object */
+};
+
+/* A parameter of it, or of one to write. */
+struct qtk_format_param {
+  const char *tensor; /* of the model, that it belongs to: a name of the format's schema */
+  const char *part;   /* its own name there: "down" */
+  int turned;         /* the schema says that files hold the tensor [in, out] */
+  int ndim;
+  int64_t shape[QTK_MAX_DIMS];
+  enum qtk_dtype dtype; /* f16 or f32, which holds all of its values exactly */
+};
+
+/* An adapter to write. Everything is borrowed for the call. */
+struct qtk_adapter_export {
+  const char *method, *options; /* as in struct qtk_format_adapter */
+  const char *base;             /* the model's name, for people */
+  int64_t layers;               /* of the model */
+  int n_params;
+  const struct qtk_format_param *params; /* sorted by the names that the adapter has for them */
+  /* Values of parameter i; not while planning. */
+  int (*values)(const struct qtk_adapter_export *adapter, int i, float *out);
+  const void *owner; /* for values */
+};
+
 struct qtk_format_ops {
   size_t size; /* sizeof (struct qtk_format_ops) */
 
@@ -154,6 +182,23 @@ struct qtk_format_ops {
   /* Optional. While planning, with the same model as for create: QTK_EJOB if it cannot be
    * written, and exactly how many bytes the files will have. Reads and writes nothing. */
   int (*measure)(const void *options, const struct qtk_export *model, uint64_t *bytes);
+
+  /* ---- adapters, optional ------------------------------------------------------- */
+
+  /* If what was opened is an adapter and no model (it has no tensors and no configuration then):
+   * 1 and *adapter; else 0. */
+  int (*adapter)(void *h, struct qtk_format_adapter *adapter);
+  /* With `adapter`. Parameter i: 1 and *param, or 0 past the last; its values. */
+  int (*param)(void *h, int i, struct qtk_format_param *param);
+  int (*read_param)(void *h, int i, float *out);
+
+  /* Both together. While planning: QTK_EJOB if the adapter cannot be written, and exactly how
+   * many bytes its files will have. Then the files, put in place when all are whole. */
+  int (*measure_adapter)(const void *options, const struct qtk_adapter_export *adapter,
+                         uint64_t *bytes);
+  int (*write_adapter)(struct qtk_context *ctx, const void *options, const char *path,
+                       const struct qtk_adapter_export *adapter,
+                       struct qtk_export_result *result);
 };
 
 #ifdef __cplusplus

@@ -3,7 +3,7 @@
 # include/qtk              itself and the C library
 # core/MODULE              include/qtk, config.h, lower modules of core/LAYERS
 # KINDFOLDER/NAME          include/qtk and the own folder; quantizers also plugins/grid,
-#                          formats/gptq also formats/safetensors
+#                          formats/gptq, formats/peft also formats/safetensors
 # tests/unit, fuzz, numeric core, include/qtk, helpers in tests; tests/unit/t-NAME.c
 #                          also the folder of plugin NAME
 # other tests, templates   include/qtk and helpers in tests
@@ -87,7 +87,7 @@ function quoted(file, name,    target, folder, part) {
   if (file ~ /^tests\// && target ~ /^tests\//) return
   if (inside(file, target)) return
   if (file ~ /^plugins\// && target ~ /^plugins\/grid\//) return
-  if (file ~ /^formats\/gptq\// && target ~ /^formats\/safetensors\//) return
+  if (file ~ /^formats\/(gptq|peft)\// && target ~ /^formats\/safetensors\//) return
   split(file, part, "/")
   folder = part[1] "/" part[2] "/"
   if (substr(target, 1, length(folder)) != folder)

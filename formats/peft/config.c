@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * adapter_config.json: what it must say, may say and must not. */
+#include "peft.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CONFIG_MAX (1u << 20)
+
+static int config_refuse(const char *key, const char *why)
+{
+  return qtk_error(QTK_EINPUT, "%s: \"%s\": %s", PEFT_CONFIG, key, why);
+}
+
+/* null, false, 0 and what is empty say nothing. */
+static int config_says(const json_t *value)
+{
+  switch (json_typeof(value)) {
+  case JSON_OBJECT:
+    return json_object_size(value) > 0;
+  case JSON_ARRAY:
+    return json_array_size(value) > 0;
+  case JSON_STRING:
+    return json_string_length(value) > 0;
+  case JSON_INTEGER:
+    return json_integer_value(value) != 0;
+  case JSON_REAL:
+    return json_real_value(value) != 0;
+  case JSON_TRUE:
+    return 1;
+  default:
+    return 0;
+  }
+}
+
+/* ---- numbers --------------------------------------------------------------------------- */
+
+static int config_rank(const json_t *root, struct peft_config *c)
+{
+  const json_t *rank = json_object_get(root, "r");
+  c->rank = json_integer_value(rank);
+  return json_is_integer(rank) && c->rank >= 1 && c->rank <= 1 << 20
+             ? QTK_OK
+             : config_refuse("r", "a whole number from 1 on is wanted");
+}
+
+static int config_number(const json_t *root, const char *key, double otherwise, double *value)
+{
+  const json_t *number = json_object_get(root, key);
+  *value = number ? json_number_value(number) : otherwise;
+  return number == NULL || json_is_number(number) ? QTK_OK
+                                                  : config_refuse(key, "a number is wanted");
+}
+
+static int config_numbers(const json_t *root, struct peft_config *c)
+{
+  int rc = config_rank(root, c);
+  if (rc == QTK_OK)
+    rc = config_number(root, "lora_alpha", 8, &c->alpha);
+  if (rc == QTK_OK)
+    rc = config_number(root, "lora_dropout", 0, &c->dropout);
+  if (rc == QTK_OK && !(c->alpha > 0))
+    rc = config_refuse("lora_alpha", "a number above 0 is wanted");
+  c->scaled = json_is_true(json_object_get(root, "use_rslora"));
+  return rc;
+}
+
+/* ---- what computes otherwise ---------------------------------------------------------------- */
+
+/* A pattern that says for some linears what holds for all is no pattern. */
+static int config_pattern(const json_t *root, const char *key, double all)
+{
+  const char *name;
+  json_t *value;
+  json_object_foreach(json_object_get(root, key), name, value)
+    if (json_number_value(value) != all)
+      return qtk_error(QTK_EINPUT, "%s: \"%s\": \"%.100s\" has another value than the rest: all "
+                                   "pairs of an adapter are alike here",
+                       PEFT_CONFIG, key, safetensors_plain(name) ? name : "?");
+  return QTK_OK;
+}
+
+/* Starts that put other weights under the adapter. */
+static int config_start(const json_t *root)
+{
+  static const char *const starts[] = {"pissa", "olora", "corda", "lora_ga"};
+  const char *start = json_string_value(json_object_get(root, "init_lora_weights"));
+  for (size_t i = 0; start && i < sizeof starts / sizeof *starts; i++)
+    if (strncmp(start, starts[i], strlen(starts[i])) == 0)
+      return config_refuse("init_lora_weights", "this start changes the base, which the adapter "
+                                                "alone does not say; convert it to plain pairs");
+  return QTK_OK;
+}
+
+static int config_texts(const json_t *root)
+{
+  const char *type = json_string_value(json_object_get(root, "peft_type"));
+  const json_t *bias = json_object_get(root, "bias");
+  if (type == NULL || strcmp(type, "LORA") != 0)
+    return config_refuse("peft_type", "only \"LORA\" is known");
+  if (config_says(bias ? bias : json_null()) &&
+      (!json_is_string(bias) || strcmp(json_string_value(bias), "none") != 0))
+    return config_refuse("bias", "trained biases are not supported: \"none\" is");
+  return config_start(root);
+}
+
+static int config_unsupported(const json_t *root)
+{
+  static const char *const keys[] = {
+      "use_dora",       "use_qalora",        "use_bdlora",  "lora_bias",
+      "modules_to_save", "layer_replication", "arrow_config", "alora_invocation_tokens",
+      "target_parameters", "trainable_token_indices", "kasa_config", "velora_config",
+      "monteclora_config"};
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    const json_t *value = json_object_get(root, keys[i]);
+    if (value && config_says(value))
+      return config_refuse(keys[i], "it changes what the adapter computes, and is not supported");
+  }
+  return QTK_OK;
+}
+
+/* What says nothing about arithmetic, or is said by the tensors themselves. */
+static int config_is_known(const char *key)
+{
+  static const char *const keys[] = {
+      "peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "bias", "rank_pattern",
+      "alpha_pattern", "init_lora_weights", "target_modules", "exclude_modules", "fan_in_fan_out",
+      "layers_to_transform", "layers_pattern", "base_model_name_or_path", "revision", "task_type",
+      "inference_mode", "auto_mapping", "peft_version", "megatron_core", "megatron_config",
+      "loftq_config", "eva_config", "corda_config", "lora_ga_config", "qalora_group_size",
+      "runtime_config", "ensure_weight_tying"};
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+    if (strcmp(keys[i], key) == 0)
+      return 1;
+  return 0;
+}
+
+static void config_warn(const json_t *root)
+{
+  const char *key;
+  json_t *value;
+  json_object_foreach((json_t *)root, key, value)
+    if (!config_is_known(key) && config_says(value))
+      qtk_warn("%s: \"%.60s\" is not known, and left out of account", PEFT_CONFIG,
+               safetensors_plain(key) ? key : "?");
+}
+
+/* ---- the whole ---------------------------------------------------------------------------------- */
+
+static int config_check(const json_t *root, struct peft_config *c)
+{
+  int rc = json_is_object(root) ? config_texts(root)
+                                : qtk_error(QTK_EINPUT, "%s: no JSON object", PEFT_CONFIG);
+  if (rc == QTK_OK)
+    rc = config_unsupported(root);
+  if (rc == QTK_OK)
+    rc = config_numbers(root, c);
+  if (rc == QTK_OK)
+    rc = config_pattern(root, "rank_pattern", (double)c->rank);
+  if (rc == QTK_OK)
+    rc = config_pattern(root, "alpha_pattern", c->alpha);
+  if (rc == QTK_OK)
+    config_warn(root);
+  return rc;
+}
+
+int peft_config_read(const char *folder, struct peft_config *config)
+{
+  json_error_t error;
+  char *text = NULL;
+  int rc = safetensors_text_read(folder, PEFT_CONFIG, CONFIG_MAX, &text);
+  if (rc)
+    return rc;
+  if (!text)
+    return qtk_error(QTK_EINPUT, "%s: there is no %s", folder, PEFT_CONFIG);
+  json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+  rc = root ? config_check(root, config)
+            : qtk_error(QTK_EINPUT, "%s: line %d: %s", PEFT_CONFIG, error.line, error.text);
+  json_decref(root);
+  free(text);
+  return rc;
+}

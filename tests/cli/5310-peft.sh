@@ -1,0 +1,176 @@
+# Adapters in PEFT's folders: what PEFT wrote computes here what it computes there, and is
+# written again byte for byte; what would compute otherwise is refused by name. tests/data/peft
+# was made by PEFT itself, which with QTK_PEFT, a Python that has it, also reads ours.
+. "$QTK_SRCDIR/tests/cli/lib.sh"
+text=$QTK_SRCDIR/examples/text/evaluate.txt
+data=$QTK_SRCDIR/tests/data/peft
+
+# job BASE ADAPTER: measures and writes it again.
+job ()
+{
+  cat <<E
+[model]
+path = "$QTK_SRCDIR/tests/data/nano/$1"
+adapter = "$2"
+[[stage]]
+run = "evaluate"
+perplexity = { data = "$text", context = 64, windows = 2 }
+[[stage]]
+run = "export"
+format = "peft"
+path = "out-$1"
+[output]
+bundle = ""
+E
+}
+
+# near FILE NUMBER NUMBER: the losses of both windows in a report or a list are these.
+near ()
+{
+  tr -d ' \n' <"$1" | sed 's/.*"nll_per_window":\[//; s/^\[//; s/\].*//' | tr ',' ' ' >losses
+  read -r a b <losses || test -n "$b"
+  awk -v a="$a" -v b="$b" -v x="$2" -v y="$3" \
+    'BEGIN { d = (a > x ? a - x : x - a) + (b > y ? b - y : y - b); exit !(d < 1e-5) }' ||
+    fail "losses $a and $b instead of $2 and $3"
+}
+
+# expected BASE: both losses with the adapter.
+expected ()
+{
+  tr -d ' \n' <"$data/expected.json" |
+    sed "s/.*\"$1\":{\"plain\":[^]]*],\"adapted\":\\[\\([^]]*\\)\\].*/\\1/" | tr ',' ' '
+}
+
+# theirs BASE FOLDER: what PEFT makes of it, if it is at hand.
+theirs ()
+{
+  test -n "${QTK_PEFT-}" || return 0
+  "$QTK_PEFT" "$data/record.py" NLL "$1" "$PWD/$2" 2>python.err >python.out || {
+    cat python.err
+    fail "PEFT does not read $2"
+  }
+  tail -n 1 python.out >nll
+  near nll $(if test -n "${3-}"; then echo "$3 $4"; else expected "$1"; fi)
+}
+
+for base in llama gpt2; do
+  job $base "$data/$base" >read.toml
+  expect_status 0 qtk run read.toml
+  near read.json $(expected $base)
+  cmp out-$base/adapter_model.safetensors "$data/$base/adapter_model.safetensors" ||
+    fail "$base: other tensors than were read"
+  theirs $base out-$base
+  mv out-$base first
+  job $base first >again.toml
+  expect_status 0 qtk run again.toml
+  for file in adapter_config.json adapter_model.safetensors; do
+    cmp first/$file out-$base/$file || fail "$base: $file is not the same when it is read again"
+  done
+  rm -rf first out-$base
+done
+
+# ---- what was trained here ----
+
+cat >train.toml <<E
+[model]
+path = "$QTK_SRCDIR/tests/data/nano/llama"
+[[stage]]
+run = "adapt"
+method = "lora"
+data = { path = "$text", tokens = 2000 }
+targets = "layers.1"
+rank = 3
+rslora = true
+steps = 4
+batch = 2
+length = 32
+learning_rate = 0.05
+[[stage]]
+run = "evaluate"
+perplexity = { data = "$text", context = 64, windows = 2 }
+[[stage]]
+run = "export"
+format = "peft"
+path = "trained"
+[output]
+bundle = ""
+E
+expect_status 0 qtk run train.toml
+expect_text '"model.layers.1.self_attn.q_proj"' trained/adapter_config.json
+job llama trained >read.toml
+expect_status 0 qtk run read.toml
+set -- $(tr -d ' \n' <train.json | sed 's/.*"nll_per_window":\[//; s/\].*//' | tr ',' ' ')
+near read.json "$1" "$2"
+theirs llama trained "$1" "$2"
+predicted=$(qtk run train.toml --dry-run | sed -n 's/# predicted disk: //p')
+test -n "$predicted" || fail "no size is predicted"
+
+# It can be merged.
+sed -e '/\[\[stage\]\]/,$d' read.toml >merge.toml
+printf '[[stage]]\nrun = "merge"\ntype = "f32"\n[[stage]]\nrun = "evaluate"\n' >>merge.toml
+printf 'perplexity = { data = "%s", context = 64, windows = 2 }\n' "$text" >>merge.toml
+expect_status 0 qtk run merge.toml
+near merge.json "$1" "$2"
+
+# Linears that the family's files fuse are one here too, and files that hold [in, out] say so.
+sed 's|nano/llama|nano/gpt2|; s|"trained"|"fused"|; s|layers.1|h.1|' train.toml >fused.toml
+expect_status 0 qtk run fused.toml
+expect_text 'transformer.h.1.attn.c_attn"' fused/adapter_config.json
+expect_text '"fan_in_fan_out": true' fused/adapter_config.json
+set -- $(tr -d ' \n' <fused.json | sed 's/.*"nll_per_window":\[//; s/\].*//' | tr ',' ' ')
+job gpt2 fused >read.toml
+expect_status 0 qtk run read.toml
+near read.json "$1" "$2"
+theirs gpt2 fused "$1" "$2"
+
+# ---- refusals of a plan ----
+
+sed '/^rank/d; /^rslora/d; s/"lora"/"full"/' train.toml >full.toml
+expect_status 2 qtk run full.toml
+expect_text 'only what sits at linears can be written' err
+sed 's|nano/llama|nano/gpt_neox|' train.toml >heads.toml
+expect_status 2 qtk run heads.toml
+expect_text 'has its rows in another order' err
+test ! -d heads.qtk.work || fail "something was begun"
+sed '/run = "adapt"/,/learning_rate/d' train.toml | sed '0,/\[\[stage\]\]/s///' >none.toml
+expect_status 2 qtk run none.toml
+expect_text 'none lies on the model' err
+
+# ---- folders that are refused ----
+
+# broken TEXT EDIT: an adapter whose configuration was edited is refused with the text.
+broken ()
+{
+  rm -rf broken
+  cp -r "$data/llama" broken
+  sed "$2" "$data/llama/adapter_config.json" >broken/adapter_config.json
+  job llama broken >broken.toml
+  expect_status 3 qtk run broken.toml
+  expect_text "$1" err
+  expect_text broken err
+}
+
+broken '"use_dora": it changes what' 's/"use_dora": false/"use_dora": true/'
+broken '"bias": trained biases' 's/"bias": "none"/"bias": "all"/'
+broken '"modules_to_save": it changes' 's/"modules_to_save": null/"modules_to_save": ["lm_head"]/'
+broken '"peft_type": only "LORA"' 's/"LORA"/"IA3"/'
+broken '"init_lora_weights": this start' 's/"init_lora_weights": true/"init_lora_weights": "pissa_niter_4"/'
+broken '"rank_pattern": "q_proj" has another' 's/"rank_pattern": {}/"rank_pattern": {"q_proj": 7}/'
+broken '"alpha_pattern": "q_proj" has' 's/"alpha_pattern": {}/"alpha_pattern": {"q_proj": 7}/'
+broken '"r": a whole number' 's/"r": 4/"r": "4"/'
+broken 'a rank of 4, but r = 5' 's/"r": 4/"r": 5/'
+broken '"lora_alpha": a number' 's/"lora_alpha": 8/"lora_alpha": null/'
+broken 'adapter_config.json: line' 's/{/[/'
+expect_status 0 sh -c "sed 's/\"r\": 4/\"r\": 4, \"new_thing\": 3/' '$data/llama/adapter_config.json' >broken/adapter_config.json; qtk run broken.toml"
+expect_text '"new_thing" is not known' err
+rm broken/adapter_model.safetensors
+expect_status 3 qtk run broken.toml
+head -c 3000 "$data/llama/adapter_model.safetensors" >broken/adapter_model.safetensors
+expect_status 3 qtk run broken.toml
+job gpt2 "$data/llama" >other.toml
+expect_status 3 qtk run other.toml
+expect_text 'this model has no such linear' err
+printf '[model]\npath = "%s"\n[[stage]]\nrun = "export"\nformat = "peft"\npath = "x"\n' \
+  "$data/llama" >model.toml
+expect_status 3 qtk run model.toml
+expect_text 'an adapter' err
