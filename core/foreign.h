@@ -7,8 +7,8 @@
 
 /* Opens the adapter at `path`, a bundle or what a format plugin reads, for this model: with the
  * names that the model has. QTK_EINPUT for a path that holds none, or one for another model. */
-int qtk_foreign_load(struct qtk_context *ctx, const struct qtk_model *model, const char *path,
-                     struct qtk_tuned **tuned);
+QTK_PUBLIC int qtk_foreign_load(struct qtk_context *ctx, const struct qtk_model *model, const char *path,
+                                struct qtk_tuned **tuned);
 
 /* An adapter to be written by a format: names of its own files. */
 struct qtk_foreign {

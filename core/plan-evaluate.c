@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/adapter.h"
 #include "core/error.h"
+#include "core/foreign.h"
 #include "core/eval.h"
 #include "core/fs.h"
 #include "core/plan-stage.h"
@@ -104,7 +104,8 @@ static int evaluate_choices(struct qtk_context *ctx, const struct qtk_plan *plan
 
 /* ---- adapters ------------------------------------------------------------------- */
 
-static int evaluate_adapters(struct qtk_context *ctx, struct qtk_plan_stage *stage)
+static int evaluate_adapters(struct qtk_context *ctx, const struct qtk_plan *plan,
+                             struct qtk_plan_stage *stage)
 {
   const struct qtk_job_stage *job = stage->job;
   int rc = QTK_OK;
@@ -114,7 +115,7 @@ static int evaluate_adapters(struct qtk_context *ctx, struct qtk_plan_stage *sta
   if (stage->adapters == NULL)
     return qtk_error_memory(job->n_adapters * sizeof *stage->adapters, "a list of adapters");
   for (; stage->n_adapters < job->n_adapters && rc == QTK_OK; stage->n_adapters++)
-    rc = qtk_adapter_load(ctx, job->adapters[stage->n_adapters].path,
+    rc = qtk_foreign_load(ctx, plan->model, job->adapters[stage->n_adapters].path,
                           &stage->adapters[stage->n_adapters]);
   return rc;
 }
@@ -127,7 +128,7 @@ int qtk_plan_evaluate(struct qtk_context *ctx, struct qtk_plan *plan,
     rc = evaluate_text(plan, &stage->job->divergence, &stage->divergence);
   if (rc == QTK_OK)
     rc = evaluate_choices(ctx, plan, &stage->job->choices, &stage->choices);
-  return rc == QTK_OK ? evaluate_adapters(ctx, stage) : rc;
+  return rc == QTK_OK ? evaluate_adapters(ctx, plan, stage) : rc;
 }
 
 /* What the format cannot hold is known before the work, or as soon as a budget's choice is. */

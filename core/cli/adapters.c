@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/adapter.h"
 #include "core/error.h"
+#include "core/foreign.h"
 #include "core/fs.h"
 #include "core/log.h"
 
@@ -100,7 +100,7 @@ int cli_adapters_open(struct qtk_context *ctx, struct qtk_model *model, int forc
 {
   int rc = QTK_OK;
   for (size_t i = 0; i < a->n && rc == QTK_OK; i++) {
-    rc = qtk_adapter_load(ctx, a->list[i].path, &a->list[i].tuned);
+    rc = qtk_foreign_load(ctx, model, a->list[i].path, &a->list[i].tuned);
     if (rc != QTK_OK)
       return rc;
     rc = qtk_model_check_bound(ctx, model, a->list[i].tuned, force);
