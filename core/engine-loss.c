@@ -47,12 +47,14 @@ struct loss {
   double sum, weight;
 };
 
-/* The topmost adapter's, if one has any. */
+/* That of the topmost adapter that is on, if it has one. What adapters were trained for that are
+ * finished says nothing of the one above them, nor of the model that is measured with them. */
 static const struct engine_adapter *loss_objective(const struct qtk_engine *e)
 {
   for (int i = e->n_adapters - 1; i >= 0; i--)
-    if (e->adapters[i].on && e->adapters[i].ops->loss != NULL)
-      return &e->adapters[i];
+    if (e->adapters[i].on)
+      return e->adapters[i].tuned == NULL && e->adapters[i].ops->loss != NULL ? &e->adapters[i]
+                                                                              : NULL;
   return NULL;
 }
 

@@ -16,7 +16,7 @@ static void text_checkpoint(const struct qtk_plan_adapt *a, struct qtk_str *out)
 {
   char other[QTK_SIZE_TEXT];
   int chosen = strcmp(a->training.checkpoint, "auto") == 0;
-  qtk_size_text(qtk_plan_adapt_bytes(&a->sizes[!a->checkpoint]), other);
+  qtk_size_text(qtk_plan_adapt_bytes(&a->sizes[!a->checkpoint]) + a->teacher, other);
   if (a->checkpoint)
     qtk_str_printf(out, "activations of a block at a time, made again for it%s: keeping all takes "
                         "%s\n",
@@ -47,7 +47,8 @@ int qtk_plan_adapt_text(const struct qtk_plan *plan, size_t stage, struct qtk_st
   } kinds[] = {{"weights", s->weights},       {"parameters", s->parameters},
                {"gradients", s->gradients},   {"optimizer", s->optimizer},
                {"adapter", s->adapters},      {"activations", s->activations},
-               {"logits", s->logits}};
+               {"logits", s->logits},         {"teacher", a->teacher}};
+  size_t n = sizeof kinds / sizeof *kinds - !a->taught;
   char size[QTK_SIZE_TEXT];
   if (a->method.loaded == NULL)
     return QTK_OK;
@@ -56,12 +57,16 @@ int qtk_plan_adapt_text(const struct qtk_plan *plan, size_t stage, struct qtk_st
                  (unsigned long long)s->disk);
   text_data("data", &a->data_read, out);
   text_data("validation", &a->validation_read, out);
-  qtk_str_printf(out, "  memory %s:", qtk_size_text(qtk_plan_adapt_bytes(s), size));
-  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+  qtk_str_printf(out, "  memory %s:", qtk_size_text(qtk_plan_adapt_bytes(s) + a->teacher, size));
+  for (size_t i = 0; i < n; i++)
     qtk_str_printf(out, "%s %s %s", i > 0 ? "," : "", kinds[i].name,
                    qtk_size_text(kinds[i].bytes, size));
   qtk_str_add(out, "\n  ");
   text_checkpoint(a, out);
+  if (a->taught)
+    qtk_str_printf(out, "  learns from the unquantized model, which runs beside this one%s\n",
+                   a->stream ? "; its weights are held a block at a time, since all do not fit"
+                             : "");
   return out->failed ? qtk_error_memory(0, "a plan") : QTK_OK;
 }
 
@@ -81,5 +86,11 @@ int qtk_plan_adapt_json(const struct qtk_plan *plan, size_t stage, json_t *objec
     rc = qtk_json_set(object, "adapter_bytes", json_integer((json_int_t)s->disk));
   if (rc == QTK_OK)
     rc = qtk_json_set(object, "checkpoint", json_string(a->checkpoint ? "block" : "none"));
-  return rc == QTK_OK ? qtk_json_set(object, "memory_bytes", memory) : rc;
+  if (rc == QTK_OK && a->taught)
+    rc = qtk_json_set(memory, "teacher", json_integer((json_int_t)a->teacher));
+  if (rc != QTK_OK) {
+    json_decref(memory);
+    return rc;
+  }
+  return qtk_json_set(object, "memory_bytes", memory);
 }

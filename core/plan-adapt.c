@@ -123,7 +123,7 @@ static int adapt_failed(int rc, const struct qtk_plan_stage *stage)
   return qtk_error_at(QTK_EJOB, "%s:%d", qtk_toml_file(named), qtk_toml_line(named));
 }
 
-/* Tokens of the longest sequence; those that are allowed, if the data are not read. */
+/* Those that are allowed, if the data are not read. */
 static int64_t adapt_longest(const struct qtk_plan_adapt *a)
 {
   int64_t data = a->data_read.count.longest, validation = a->validation_read.count.longest;
@@ -141,6 +141,7 @@ static int adapt_measure(struct qtk_context *ctx, struct qtk_plan *plan,
                               .n_adapters = plan->n_adapters,
                               .tokens = adapt_longest(a)};
   int rc = QTK_OK;
+  a->longest = c.tokens;
   for (int i = 0; i < 2 && rc == QTK_OK; i++) {
     c.checkpoint = i;
     rc = qtk_engine_measure(ctx, &c, &a->sizes[i]);
@@ -193,6 +194,26 @@ static int adapt_unquantized(const struct qtk_plan *plan, const struct qtk_plan_
   return QTK_OK;
 }
 
+/* It is the job's source, or the file that the job starts from, if stages before have made
+ * another model of it. */
+static int adapt_teacher(const struct qtk_plan *plan, struct qtk_plan_stage *stage)
+{
+  struct qtk_plan_adapt *a = &stage->adapt;
+  const struct qtk_adapter_ops *ops = &a->method.loaded->ops.adapter;
+  int changed = plan->source != NULL;
+  a->taught = ops->teacher != NULL && ops->teacher(a->method.options != NULL
+                                                       ? a->method.options->values
+                                                       : NULL) != QTK_TEACHER_NONE;
+  for (const struct qtk_plan_stage *s = plan->stages; s < stage; s++)
+    changed |= s->job->kind == QTK_JOB_QUANTIZE || s->job->kind == QTK_JOB_MERGE;
+  if (!a->taught || changed)
+    return QTK_OK;
+  return qtk_toml_error(qtk_toml_get(stage->job->table, "method"),
+                        "method = \"%s\": it learns from the unquantized model, and %s is the one "
+                        "that it tunes: name the model that this one was made of in [model] source",
+                        a->method.loaded->plugin.name, plan->job->model);
+}
+
 static int adapt_targets(const struct qtk_plan_stage *stage)
 {
   struct qtk_pattern *pattern = NULL;
@@ -223,6 +244,8 @@ int qtk_plan_adapt(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_pl
     rc = adapt_targets(stage);
   if (rc == QTK_OK)
     rc = adapt_unquantized(plan, stage);
+  if (rc == QTK_OK)
+    rc = adapt_teacher(plan, stage);
   if (rc == QTK_OK)
     rc = adapt_add(plan, stage);
   if (rc == QTK_OK)

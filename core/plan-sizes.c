@@ -206,13 +206,13 @@ struct sizes_weights {
   uint64_t block, tensor, all;
 };
 
-static struct sizes_weights sizes_weights(const struct qtk_plan *plan)
+static struct sizes_weights sizes_weights(const struct qtk_model *model)
 {
   struct sizes_weights w = {0};
   uint64_t block = 0;
   int layer = -1;
-  for (int i = 0; i < qtk_model_count(plan->model); i++) {
-    const struct qtk_model_tensor *t = qtk_model_tensor(plan->model, i);
+  for (int i = 0; i < qtk_model_count(model); i++) {
+    const struct qtk_model_tensor *t = qtk_model_tensor(model, i);
     uint64_t bytes = qtk_qlayout_bytes(&t->layout);
     block = t->layer == layer ? block + bytes : bytes;
     layer = t->layer;
@@ -226,7 +226,7 @@ static struct sizes_weights sizes_weights(const struct qtk_plan *plan)
 /* Every tensor is hashed before the work, and written behind it. */
 static struct sizes_need sizes_files(const struct qtk_plan *plan)
 {
-  uint64_t bytes = sizes_weights(plan).tensor;
+  uint64_t bytes = sizes_weights(plan->model).tensor;
   return (struct sizes_need){bytes, bytes};
 }
 
@@ -263,22 +263,25 @@ static struct sizes_need sizes_quantize(const struct qtk_plan *plan, int threads
   for (size_t i = 0; i < q->n_groups; i++)
     group = q->groups[i].bytes > group ? q->groups[i].bytes : group;
   if (q->n_linears > 0)
-    group += sizes_weights(plan).block;
+    group += sizes_weights(plan->model).block;
   return (struct sizes_need){scratch + group, scratch + group};
 }
 
-/* Hidden states, heads and the wide layer of the context's tokens; logits by chunks. */
-static struct sizes_need sizes_text(const struct qtk_plan *plan, const struct qtk_plan_text *text)
+/* A model over that many tokens: hidden states, heads and the wide layer; logits by chunks. */
+static struct sizes_need sizes_run(const struct qtk_model *model, int64_t tokens)
 {
-  const struct qtk_model_info *info = qtk_model_info(plan->model);
+  const struct qtk_model_info *info = qtk_model_info(model);
   const struct qtk_dims *d = &info->dims;
-  struct sizes_weights w = sizes_weights(plan);
-  if (!text->wanted)
-    return (struct sizes_need){0};
+  struct sizes_weights w = sizes_weights(model);
   uint64_t token = (uint64_t)(4 * d->hidden + 2 * d->head_size * (d->heads + d->kv_heads) +
                               3 * d->ffn);
-  uint64_t bytes = 4 * (token * (uint64_t)text->context + 2 * 64 * (uint64_t)info->vocabulary);
+  uint64_t bytes = 4 * (token * (uint64_t)tokens + 2 * 64 * (uint64_t)info->vocabulary);
   return (struct sizes_need){w.all + bytes, w.block + w.tensor + bytes};
+}
+
+static struct sizes_need sizes_text(const struct qtk_plan *plan, const struct qtk_plan_text *text)
+{
+  return text->wanted ? sizes_run(plan->model, text->context) : (struct sizes_need){0};
 }
 
 /* As a text of the tokens that are run at a time, beside the cache of the longest prompt; a
@@ -328,7 +331,7 @@ static int sizes_calibrate(struct qtk_plan *plan, struct qtk_plan_quantize *q, u
   *need = (struct sizes_need){0};
   if (!q->calibrate.wanted)
     return QTK_OK;
-  struct sizes_weights w = sizes_weights(plan);
+  struct sizes_weights w = sizes_weights(plan->model);
   int rc = qtk_plan_calibrate_fit(plan, q, w.block, room);
   uint64_t outside = q->calibrate.memory - w.block + w.tensor; /* while tokens are looked up */
   need->usual = outside > q->calibrate.memory ? outside : q->calibrate.memory;
@@ -336,19 +339,32 @@ static int sizes_calibrate(struct qtk_plan *plan, struct qtk_plan_quantize *q, u
   return rc;
 }
 
+/* The model that a training learns from beside its own. */
+static struct sizes_need sizes_teacher(const struct qtk_plan *plan, const struct qtk_plan_adapt *a)
+{
+  const struct qtk_model *model = plan->source != NULL ? plan->source : plan->model;
+  return a->taught ? sizes_run(model, a->longest) : (struct sizes_need){0};
+}
+
 /* Activations are made again, block by block, if that is asked for, or if all of them do not
- * fit. Weights stay: sites show their base's integers. */
-static struct sizes_need sizes_adapt(struct qtk_plan_adapt *a, uint64_t room)
+ * fit; the teacher's weights are held a block at a time before that. Its own stay: sites show
+ * their base's integers. */
+static struct sizes_need sizes_adapt(const struct qtk_plan *plan, struct qtk_plan_adapt *a,
+                                     uint64_t room)
 {
   const struct qtk_job_training *t = &a->training;
+  struct sizes_need teacher = sizes_teacher(plan, a);
   if (a->method.loaded == NULL)
     return (struct sizes_need){0};
-  uint64_t best = strcmp(t->keep, "best") == 0 ? sizeof(float) * a->sizes[0].trainable : 0;
-  uint64_t whole = best + qtk_plan_adapt_bytes(&a->sizes[0]);
-  uint64_t least = best + qtk_plan_adapt_bytes(&a->sizes[1]);
+  uint64_t need = strcmp(t->keep, "best") == 0 ? sizeof(float) * a->sizes[0].trainable : 0;
+  uint64_t whole = need + qtk_plan_adapt_bytes(&a->sizes[0]) + teacher.least;
   a->checkpoint = strcmp(t->checkpoint, "auto") == 0 ? whole > room
                                                      : strcmp(t->checkpoint, "block") == 0;
-  return a->checkpoint ? (struct sizes_need){least, least} : (struct sizes_need){whole, whole};
+  need += qtk_plan_adapt_bytes(&a->sizes[a->checkpoint]);
+  a->stream = a->taught && need + teacher.usual > room;
+  a->teacher = a->stream ? teacher.least : teacher.usual;
+  need += a->teacher;
+  return (struct sizes_need){need, need};
 }
 
 /* The model over the probe, whose logits are kept; or beside the weights a tensor that is
@@ -375,10 +391,11 @@ static struct sizes_need sizes_merge(const struct qtk_plan *plan, const struct q
 }
 
 /* Training with what it learns from. */
-static struct sizes_need sizes_learn(struct qtk_plan_adapt *a, uint64_t room)
+static struct sizes_need sizes_learn(const struct qtk_plan *plan, struct qtk_plan_adapt *a,
+                                     uint64_t room)
 {
   uint64_t data = qtk_dataset_bytes(&a->data_read) + qtk_dataset_bytes(&a->validation_read);
-  struct sizes_need need = sizes_adapt(a, room > data ? room - data : 0);
+  struct sizes_need need = sizes_adapt(plan, a, room > data ? room - data : 0);
   return (struct sizes_need){need.usual + data, need.least + data};
 }
 
@@ -396,7 +413,7 @@ static int sizes_memory(struct qtk_context *ctx, struct qtk_plan *plan)
     sizes_more(&most, sizes_quantize(plan, qtk_workers_count(ctx->workers), &stage->quantize));
     sizes_more(&most, sizes_export(stage->export));
     sizes_more(&most, sizes_merge(plan, &stage->merge));
-    sizes_more(&most, sizes_learn(&stage->adapt, most_allowed == 0 ? UINT64_MAX : room));
+    sizes_more(&most, sizes_learn(plan, &stage->adapt, most_allowed == 0 ? UINT64_MAX : room));
     sizes_more(&most, sizes_text(plan, &stage->perplexity));
     sizes_more(&most, sizes_divergence(plan, &stage->divergence));
     sizes_more(&most, sizes_choices(plan, &stage->choices));

@@ -190,7 +190,7 @@ static double time_training(const struct qtk_plan_adapt *a)
     tokens = t->epochs * (double)bytes / TIME_TOKEN;
   if (t->steps == 0 && a->data.tokens > 0 && t->epochs * (double)a->data.tokens < tokens)
     tokens = t->epochs * (double)a->data.tokens;
-  return tokens * (a->checkpoint ? 3 : 2);
+  return tokens * (2 + a->checkpoint + a->taught);
 }
 
 int qtk_plan_time(struct qtk_context *ctx, struct qtk_plan *plan)

@@ -89,6 +89,19 @@ static int adapt_open(struct adaptation *a)
              : rc;
 }
 
+/* The unquantized model beside it, for a loss that compares with its logits: the one that the job
+ * names, or the file that it started from. */
+static int adapt_teach(struct adaptation *a)
+{
+  struct qtk_model *model = a->work->source != NULL ? a->work->source : a->opened;
+  int rc;
+  if (!a->plan->taught)
+    return QTK_OK;
+  rc = a->plan->stream ? qtk_engine_open_blocks(a->work->ctx, model, &a->teacher)
+                       : qtk_engine_open(a->work->ctx, model, NULL, 0, &a->teacher);
+  return rc == QTK_OK ? qtk_train_teach(a->train, a->teacher) : rc;
+}
+
 /* Steps, where the job counts epochs. */
 static int64_t adapt_steps(const struct adaptation *a)
 {
@@ -136,12 +149,15 @@ static int adapt_begin(struct adaptation *a)
   rc = adapt_rule(a, &rule);
   if (rc == QTK_OK)
     rc = qtk_train_new(a->work->ctx, a->engine, a->adapter, &rule, &a->data.examples, &a->train);
+  if (rc == QTK_OK)
+    rc = adapt_teach(a);
   return rc == QTK_OK ? qtk_adapt_restore(a) : rc;
 }
 
 static void adapt_end(struct adaptation *a)
 {
   qtk_train_free(a->train);
+  qtk_engine_close(a->teacher);
   qtk_engine_close(a->engine);
   qtk_model_set_unquantized(a->work->model, NULL);
   qtk_model_close(a->opened);

@@ -33,7 +33,7 @@ struct adaptation {
   const struct qtk_plan_adapt *plan;
   struct qtk_dataset data, validation;
   struct qtk_model *opened; /* the model's file once more, as source */
-  struct qtk_engine *engine;
+  struct qtk_engine *engine, *teacher; /* teacher NULL: none */
   int adapter; /* its number in the engine */
   struct qtk_train *train;
   int64_t steps, evaluate_every; /* evaluate_every 0: never */

@@ -153,7 +153,9 @@ static int train_look(struct qtk_train *t, const struct qtk_examples *examples, 
 
   batch.starts = starts;
   qtk_session_train(t->session, 0, NULL);
-  rc = qtk_session_forward(t->session, batch.ids, &batch.tokens, &hidden);
+  rc = train_lesson(t, &batch);
+  if (rc == QTK_OK)
+    rc = qtk_session_forward(t->session, batch.ids, &batch.tokens, &hidden);
   if (rc == QTK_OK)
     rc = qtk_session_loss(t->session, &batch, &hidden, NULL, sum, weight);
   return rc == QTK_OK ? qtk_check_stop(t->ctx) : rc;
