@@ -29,9 +29,12 @@ qtkplugin_LTLIBRARIES += %D%/qtk-adapter-peqa.la
 %C%_qtk_adapter_peqa_la_LDFLAGS = $(PLUGIN_LINK)
 endif
 
+# Not a plugin: pairs of low rank, compiled into each that trains them.
+LOWRANK = %D%/lowrank/lowrank.c %D%/lowrank/lowrank.h %D%/lowrank/error.c %D%/lowrank/start.c
+
 if BUILD_ADAPTER_LORA
 qtkplugin_LTLIBRARIES += %D%/qtk-adapter-lora.la
-%C%_qtk_adapter_lora_la_SOURCES = %D%/lora/lora.c %D%/lora/lora.h %D%/lora/error.c %D%/lora/start.c
+%C%_qtk_adapter_lora_la_SOURCES = %D%/lora/lora.c $(LOWRANK)
 %C%_qtk_adapter_lora_la_LIBADD = $(PLUGIN_LIBS)
 %C%_qtk_adapter_lora_la_LDFLAGS = $(PLUGIN_LINK)
 endif

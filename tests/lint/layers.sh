@@ -3,6 +3,7 @@
 # include/qtk              itself and the C library
 # core/MODULE              include/qtk, config.h, lower modules of core/LAYERS
 # KINDFOLDER/NAME          include/qtk and the own folder; quantizers also plugins/grid,
+#                          adapters also adapters/lowrank,
 #                          formats/gptq, formats/peft also formats/safetensors
 # tests/unit, fuzz, numeric core, include/qtk, helpers in tests; tests/unit/t-NAME.c
 #                          also the folder of plugin NAME
@@ -87,6 +88,7 @@ function quoted(file, name,    target, folder, part) {
   if (file ~ /^tests\// && target ~ /^tests\//) return
   if (inside(file, target)) return
   if (file ~ /^plugins\// && target ~ /^plugins\/grid\//) return
+  if (file ~ /^adapters\// && target ~ /^adapters\/lowrank\//) return
   if (file ~ /^formats\/(gptq|peft)\// && target ~ /^formats\/safetensors\//) return
   split(file, part, "/")
   folder = part[1] "/" part[2] "/"

@@ -12,7 +12,7 @@
   done
   ls arch | sed -n 's/\.toml$//p'
   sed -n 's/^name = "\(.*\)"$/\1/p' arch/data/chat_templates.toml
-} | grep -v -x -e full -e grid | sort -u >"$lint_tmp/names"
+} | grep -v -x -e full -e grid -e lowrank | sort -u >"$lint_tmp/names"
 
 # A name is found between anything that is no letter or digit, and "-" is as
 # good as "_" in it. "opt" is a word of ours too, as in QTK_OPT_INT: that one

@@ -10,7 +10,7 @@
 #define QTK_API 1
 #include <math.h>
 
-#include "lora.h"
+#include "adapters/lowrank/lowrank.h"
 
 #define ERROR_ROWS 256  /* of E at once */
 #define ERROR_MORE 8    /* vectors beside those that are wanted */
@@ -193,7 +193,7 @@ static int error_next(struct error *w)
 
 static int error_begin(struct error *w)
 {
-  const struct qtk_random_key key = {.sequence = 1, .site = lora_stream(w->site)};
+  const struct qtk_random_key key = {.sequence = 1, .site = lowrank_stream(w->site)};
   size_t n = (size_t)(w->site->cols * w->k);
   float *normal = qtk_alloc(w->ctx, n * sizeof *normal, "scratch");
   int rc = QTK_ENOMEM;
@@ -242,7 +242,7 @@ static int error_end(struct error *w, int64_t rank, double scale, float *a, floa
   while (rc == QTK_OK && n > 0 && error_is_tiny(w, n - 1))
     n--;
   if (rc == QTK_OK)
-    lora_uniform(w->ctx, w->site, n, rank, a);
+    lowrank_uniform(w->ctx, w->site, n, rank, a);
   qtk_free(w->ctx, host);
   return rc;
 }
@@ -298,8 +298,8 @@ static void error_free(struct error *w)
   qtk_free(w->ctx, w->small);
 }
 
-int lora_error(struct qtk_context *ctx, const struct qtk_site *site, int64_t rank, double scale,
-               float *a, float *b)
+int lowrank_error(struct qtk_context *ctx, const struct qtk_site *site, int64_t rank, double scale,
+                  float *a, float *b)
 {
   int64_t side = site->rows < site->cols ? site->rows : site->cols;
   struct error w = {.ctx = ctx, .site = site};

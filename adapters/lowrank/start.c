@@ -4,9 +4,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "lora.h"
+#include "adapters/lowrank/lowrank.h"
 
-uint64_t lora_stream(const struct qtk_site *site)
+uint64_t lowrank_stream(const struct qtk_site *site)
 {
   uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
 
@@ -15,44 +15,44 @@ uint64_t lora_stream(const struct qtk_site *site)
   return hash;
 }
 
-void lora_uniform(struct qtk_context *ctx, const struct qtk_site *site, int64_t first,
-                  int64_t rank, float *a)
+void lowrank_uniform(struct qtk_context *ctx, const struct qtk_site *site, int64_t first,
+                     int64_t rank, float *a)
 {
-  const struct qtk_random_key key = {.site = lora_stream(site)};
+  const struct qtk_random_key key = {.site = lowrank_stream(site)};
   double bound = 1 / sqrt((double)site->cols);
 
   for (int64_t i = first * site->cols; i < rank * site->cols; i++)
     a[i] = (float)(bound * (2 * qtk_random_uniform(ctx, &key, (uint64_t)i) - 1));
 }
 
-static size_t start_values(const struct lora *l, int i)
+static size_t start_values(const struct lowrank *l, int i)
 {
   const struct qtk_site *site = &l->sites[i / 2];
 
   return (size_t)(l->options->rank * (i % 2 ? site->rows : site->cols));
 }
 
-static void start_forget(struct qtk_context *ctx, struct lora *l)
+static void start_forget(struct qtk_context *ctx, struct lowrank *l)
 {
   qtk_free(ctx, l->begun);
   l->begun = NULL;
 }
 
 /* A of parameter i, and B into l->begun. */
-static int start_pair(struct qtk_context *ctx, struct lora *l, int i, float *a)
+static int start_pair(struct qtk_context *ctx, struct lowrank *l, int i, float *a)
 {
-  const struct lora_options *o = l->options;
+  const struct lowrank_options *o = l->options;
 
   start_forget(ctx, l);
   l->begun = qtk_alloc(ctx, start_values(l, i | 1) * sizeof *a, "scratch");
   l->begun_site = i / 2;
   if (l->begun == NULL)
     return QTK_ENOMEM;
-  return lora_error(ctx, &l->sites[i / 2], o->rank, lora_scale(o), a, l->begun);
+  return lowrank_error(ctx, &l->sites[i / 2], o->rank, lowrank_scale(o), a, l->begun);
 }
 
 /* Both come out of one computation: B is made with A, and waits until it is asked for. */
-static int start_error(struct qtk_context *ctx, struct lora *l, int i, float *value)
+static int start_error(struct qtk_context *ctx, struct lowrank *l, int i, float *value)
 {
   int rc = QTK_OK;
 
@@ -69,13 +69,13 @@ static int start_error(struct qtk_context *ctx, struct lora *l, int i, float *va
   return rc;
 }
 
-int lora_start(struct qtk_context *ctx, void *h, int i, float *value)
+int lowrank_start(struct qtk_context *ctx, void *h, int i, float *value)
 {
-  struct lora *l = h;
+  struct lowrank *l = h;
 
   if (strcmp(l->options->start, "loftq") == 0)
     return start_error(ctx, l, i, value);
   if (i % 2 == 0)
-    lora_uniform(ctx, &l->sites[i / 2], 0, l->options->rank, value);
+    lowrank_uniform(ctx, &l->sites[i / 2], 0, l->options->rank, value);
   return QTK_OK;
 }
