@@ -46,3 +46,10 @@ qtkplugin_LTLIBRARIES += %D%/qtk-adapter-qst.la
 %C%_qtk_adapter_qst_la_LIBADD = $(PLUGIN_LIBS)
 %C%_qtk_adapter_qst_la_LDFLAGS = $(PLUGIN_LINK)
 endif
+
+if BUILD_ADAPTER_LREC
+qtkplugin_LTLIBRARIES += %D%/qtk-adapter-lrec.la
+%C%_qtk_adapter_lrec_la_SOURCES = %D%/lrec/lrec.c $(LOWRANK)
+%C%_qtk_adapter_lrec_la_LIBADD = $(PLUGIN_LIBS)
+%C%_qtk_adapter_lrec_la_LDFLAGS = $(PLUGIN_LINK)
+endif

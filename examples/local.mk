@@ -9,6 +9,7 @@ nobase_dist_pkgdata_DATA += \
 	%D%/mixed-bits.toml \
 	%D%/optq.toml \
 	%D%/peqa.toml \
+	%D%/papers/int2.1.toml \
 	%D%/papers/lst.toml \
 	%D%/papers/peqa-3-group.toml \
 	%D%/papers/peqa-3.toml \

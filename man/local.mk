@@ -14,6 +14,7 @@ dist_man_MANS += \
 	%D%/qtk-adapter.3 \
 	%D%/qtk-adapter-full.7 \
 	%D%/qtk-adapter-lora.7 \
+	%D%/qtk-adapter-lrec.7 \
 	%D%/qtk-adapter-peqa.7 \
 	%D%/qtk-adapter-qat.7 \
 	%D%/qtk-adapter-qst.7 \
