@@ -1,4 +1,5 @@
 EXTRA_DIST += \
+	%D%/ADAPTERS.md \
 	%D%/ARCHITECTURE.md \
 	%D%/HACKING.md \
 	%D%/QUANTIZERS.md \
