@@ -3,6 +3,7 @@
 nobase_dist_pkgdata_DATA += \
 	%D%/data/chat_templates.toml \
 	%D%/data/pretokenizers.toml \
+	%D%/data/protocols.toml \
 	%D%/data/suites.toml \
 	%D%/gpt2.toml \
 	%D%/gpt_neo.toml \

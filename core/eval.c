@@ -10,79 +10,10 @@
 #include "core/eval-inner.h"
 #include "core/log.h"
 
-/* ---- protocols -------------------------------------------------------------------------- */
-
-/* One is named after the program whose figures it gives: no other name of a program, method,
- * family or format stands in the core. It is not data, because a name of a protocol must
- * mean the same everywhere. */
-static const char *const protocol_names[] = {
-  [QTK_PROTOCOL_PAPER] = "paper", [QTK_PROTOCOL_SECOND_HALF] = "llama.cpp",
-  [QTK_PROTOCOL_PTB] = "ptb",     [QTK_PROTOCOL_PTB_NEW] = "ptb-new",
-  [QTK_PROTOCOL_C4] = "c4",       [QTK_PROTOCOL_C4_NEW] = "c4-new",
-  [QTK_PROTOCOL_C4_NEW + 1] = NULL,
-};
-
-static const struct {
-  int64_t context, windows;
-  struct qtk_text_recipe recipe;
-  int crops;
-} protocols[] = {
-  [QTK_PROTOCOL_PAPER] = {.context = 2048},
-  [QTK_PROTOCOL_SECOND_HALF] = {.context = 512},
-  [QTK_PROTOCOL_PTB] = {.context = 2048, .recipe = {QTK_ROWS_LINES, "\n\n", 0, 0, 0}},
-  [QTK_PROTOCOL_PTB_NEW] = {.context = 2048, .recipe = {QTK_ROWS_LINES, " ", 0, 0, 0}},
-  [QTK_PROTOCOL_C4] = {.context = 2048, .windows = 256, .crops = 1,
-                       .recipe = {QTK_ROWS_DOCUMENTS, NULL, 0, 0, 0}},
-  [QTK_PROTOCOL_C4_NEW] = {.context = 2048, .windows = 256,
-                           .recipe = {QTK_ROWS_DOCUMENTS, " ", 1100, 0, 0}},
-};
-
-const char *const *qtk_protocol_names(void)
-{
-  return protocol_names;
-}
-
-const char *qtk_protocol_name(enum qtk_protocol protocol)
-{
-  return protocol_names[protocol];
-}
-
-int64_t qtk_protocol_context(enum qtk_protocol protocol)
-{
-  return protocols[protocol].context;
-}
-
-int64_t qtk_protocol_windows(enum qtk_protocol protocol)
-{
-  return protocols[protocol].windows;
-}
-
-struct qtk_text_recipe qtk_protocol_recipe(enum qtk_protocol protocol, int64_t context,
-                                           int64_t windows)
-{
-  struct qtk_text_recipe recipe = protocols[protocol].recipe;
-  if (protocols[protocol].crops) {
-    recipe.crops = windows;
-    recipe.length = context;
-  }
-  return recipe;
-}
-
-int qtk_protocol_find(const char *name, enum qtk_protocol *protocol)
-{
-  for (int i = 0; protocol_names[i] != NULL; i++) {
-    if (strcmp(name, protocol_names[i]) == 0) {
-      *protocol = (enum qtk_protocol)i;
-      return QTK_OK;
-    }
-  }
-  return qtk_error(QTK_EJOB, "protocol \"%s\" is not known", name);
-}
-
 /* The first row of a window whose prediction is scored; the last one never is. */
-static int64_t protocol_first_row(enum qtk_protocol protocol, int64_t context)
+static int64_t perplexity_first_row(const struct qtk_protocol *protocol, int64_t context)
 {
-  return protocol == QTK_PROTOCOL_SECOND_HALF ? context / 2 : 0;
+  return protocol->half ? context / 2 : 0;
 }
 
 /* ---- a window ----------------------------------------------------------------------------- */
@@ -128,10 +59,10 @@ static int perplexity_chunk(struct perplexity_run *r, int64_t row, int64_t n, do
 static int perplexity_window(struct perplexity_run *r, const struct qtk_text *text,
                              struct qtk_perplexity *p, int64_t w)
 {
-  int64_t first = protocol_first_row(p->protocol, p->context), last = p->context - 1;
+  int64_t first = perplexity_first_row(p->protocol, p->context), last = p->context - 1;
   double sum = 0;
   memcpy(r->ids, text->ids.ids + w * p->context, (size_t)p->context * sizeof *r->ids);
-  if (p->protocol == QTK_PROTOCOL_SECOND_HALF && text->first >= 0)
+  if (p->protocol->half && text->first >= 0)
     r->ids[0] = text->first;
   int rc = qtk_eval_window(&r->runner, r->ids, p->context);
   for (int64_t row = first; row < last && rc == QTK_OK; row += QTK_LOGIT_CHUNK) {
@@ -176,7 +107,7 @@ static void perplexity_close(struct perplexity_run *r, struct qtk_context *ctx)
 
 static void perplexity_finish(const struct perplexity_run *r, struct qtk_perplexity *p)
 {
-  int by_window = p->protocol != QTK_PROTOCOL_SECOND_HALF && p->windows > 1;
+  int by_window = !p->protocol->half && p->windows > 1;
   const struct perplexity_sums *s = by_window ? &r->windows : &r->tokens;
   p->tokens = r->tokens.n;
   p->mean_loss = r->windows.sum / (double)p->windows;
@@ -199,16 +130,16 @@ static int perplexity_run(struct perplexity_run *r, const struct qtk_text *text,
 }
 
 int qtk_perplexity_measure(struct qtk_context *ctx, const struct qtk_eval_model *model,
-                           const struct qtk_text *text, enum qtk_protocol protocol, int64_t context,
-                           int64_t windows, struct qtk_perplexity *p)
+                           const struct qtk_text *text, const struct qtk_protocol *protocol,
+                           int64_t context, int64_t windows, struct qtk_perplexity *p)
 {
   struct perplexity_run r = {0};
   *p = (struct qtk_perplexity){.protocol = protocol, .context = context};
-  if (protocol_first_row(protocol, context) >= context - 1)
+  if (perplexity_first_row(protocol, context) >= context - 1)
     return qtk_error(QTK_EJOB,
                      "context = %lld: no token of such a window is scored in the "
                      "protocol %s",
-                     (long long)context, qtk_protocol_name(protocol));
+                     (long long)context, protocol->name);
   int rc = qtk_text_windows(text, context, windows, &p->windows);
   if (rc == QTK_OK)
     rc = qtk_eval_check(model, text, p->windows * context);

@@ -99,11 +99,14 @@ int qtk_job_need(const struct qtk_toml *table, const char *key, const struct qtk
 
 static int job_read_protocol(const struct qtk_toml *table, const char **protocol)
 {
-  enum qtk_protocol found;
-  *protocol = qtk_protocol_name(QTK_PROTOCOL_PAPER);
+  const struct qtk_protocol *found;
+  const char *const *names;
+  *protocol = QTK_PROTOCOL_DEFAULT;
   int rc = qtk_toml_get_text(table, "protocol", protocol);
+  if (rc == QTK_OK)
+    rc = qtk_protocol_names(&names);
   if (rc == QTK_OK && qtk_protocol_find(*protocol, &found) != QTK_OK)
-    return qtk_job_unknown(qtk_toml_get(table, "protocol"), "protocol", qtk_protocol_names());
+    return qtk_job_unknown(qtk_toml_get(table, "protocol"), "protocol", names);
   return rc;
 }
 

@@ -170,6 +170,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/plan-sizes.c \
 	%D%/plan-stage.h \
 	%D%/plan-time.c \
+	%D%/protocol.c %D%/protocol.h \
 	%D%/random.c %D%/random.h \
 	%D%/registry.c %D%/registry.h \
 	%D%/registry-load.c %D%/registry-load.h \

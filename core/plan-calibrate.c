@@ -47,7 +47,11 @@ static int calibrate_length(const struct qtk_plan *plan, const struct qtk_job_ca
                             int64_t *length)
 {
   int64_t most = qtk_model_info(plan->model)->context;
-  int64_t usual = qtk_protocol_context(QTK_PROTOCOL_PAPER);
+  const struct qtk_protocol *protocol;
+  int rc = qtk_protocol_find(QTK_PROTOCOL_DEFAULT, &protocol);
+  if (rc != QTK_OK)
+    return rc;
+  int64_t usual = protocol->context;
   *length = job->length > 0 ? job->length : most > 0 && most < usual ? most : usual;
   if (most > 0 && *length > most)
     return qtk_toml_error(qtk_toml_get(job->node, "length"),

@@ -11,10 +11,10 @@
 
 /* Windows as long as the protocol says, or as the model allows. */
 static int64_t evaluate_context(const struct qtk_plan *plan, const struct qtk_job_text *text,
-                                enum qtk_protocol protocol)
+                                const struct qtk_protocol *protocol)
 {
   int64_t most = qtk_model_info(plan->model)->context;
-  int64_t usual = qtk_protocol_context(protocol);
+  int64_t usual = protocol->context;
   if (text->context > 0)
     return text->context;
   return most > 0 && most < usual ? most : usual;
@@ -22,9 +22,9 @@ static int64_t evaluate_context(const struct qtk_plan *plan, const struct qtk_jo
 
 /* A protocol of lines on lines of JSON, by the file's name; the other mistake shows when the
  * documents are read. */
-static int evaluate_rows(const struct qtk_job_text *job, enum qtk_protocol protocol)
+static int evaluate_rows(const struct qtk_job_text *job, const struct qtk_protocol *protocol)
 {
-  if (qtk_protocol_recipe(protocol, 0, 0).rows != QTK_ROWS_LINES ||
+  if (protocol->recipe.rows != QTK_ROWS_LINES ||
       !(qtk_path_ends(job->data, ".jsonl") || qtk_path_ends(job->data, ".ndjson")))
     return QTK_OK;
   return qtk_toml_error(qtk_toml_get(job->node, "protocol"),
@@ -39,11 +39,13 @@ static int evaluate_text(const struct qtk_plan *plan, const struct qtk_job_text 
   if (job->node == NULL)
     return QTK_OK;
   int64_t most = qtk_model_info(plan->model)->context;
-  enum qtk_protocol protocol = QTK_PROTOCOL_PAPER;
-  qtk_protocol_find(job->protocol, &protocol);
+  const struct qtk_protocol *protocol;
+  int rc = qtk_protocol_find(job->protocol, &protocol);
+  if (rc != QTK_OK)
+    return rc;
   *text = (struct qtk_plan_text){1, job->data, job->protocol,
                                  evaluate_context(plan, job, protocol),
-                                 job->windows ? job->windows : qtk_protocol_windows(protocol)};
+                                 job->windows ? job->windows : protocol->windows};
   if (text->context < 2)
     return qtk_toml_error(qtk_toml_get(job->node, "context"),
                           "context = %lld: 2 and more are allowed", (long long)text->context);

@@ -169,7 +169,7 @@ int qtk_report_end_stage(json_t *stage, double seconds, uint64_t peak_bytes)
 int qtk_report_perplexity(json_t *stage, const char *protocol, const struct qtk_perplexity *p,
                           const struct qtk_text *text)
 {
-  const char *join = qtk_protocol_recipe(p->protocol, p->context, p->windows).join;
+  const char *join = p->protocol->recipe.join;
   json_t *object = json_pack(
       "{s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:o}", "value", qtk_json_real(p->value),
       "standard_error", qtk_json_real(p->standard_error), "protocol", report_text(protocol),

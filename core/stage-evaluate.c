@@ -74,7 +74,7 @@ static void evaluation_end(struct evaluation *e)
 
 static int evaluation_read(struct evaluation *e, const struct qtk_plan_text *plan)
 {
-  enum qtk_protocol protocol;
+  const struct qtk_protocol *protocol;
   int rc = qtk_protocol_find(plan->protocol, &protocol);
   if (rc != QTK_OK)
     return rc;
@@ -89,7 +89,7 @@ static int evaluation_read(struct evaluation *e, const struct qtk_plan_text *pla
 static int evaluation_perplexity(struct evaluation *e, const struct qtk_plan_text *plan)
 {
   struct qtk_perplexity p = {0};
-  enum qtk_protocol protocol;
+  const struct qtk_protocol *protocol;
   int rc = qtk_protocol_find(plan->protocol, &protocol);
   if (rc == QTK_OK)
     rc = evaluation_read(e, plan);

@@ -150,10 +150,13 @@ static int eval_check(const struct eval *e, int text)
 /* "paper (default), ...": what --protocol may be. */
 static const char *eval_protocols(char *text, size_t size)
 {
-  const char *const *names = qtk_protocol_names();
-  int n = snprintf(text, size, "%s (default)", names[0]);
-  for (int i = 1; names[i] != NULL && n < (int)size; i++)
-    n += snprintf(text + n, size - (size_t)n, ", %s", names[i]);
+  const char *const *names;
+  int n = snprintf(text, size, QTK_PROTOCOL_DEFAULT " (default)");
+  if (qtk_protocol_names(&names) != QTK_OK)
+    return text;
+  for (int i = 0; names[i] != NULL && n < (int)size; i++)
+    if (strcmp(names[i], QTK_PROTOCOL_DEFAULT) != 0)
+      n += snprintf(text + n, size - (size_t)n, ", %s", names[i]);
   return text;
 }
 
@@ -177,7 +180,7 @@ static int eval_parsed(struct eval *e, int words, char **argv)
 
 int cli_eval(int argc, char **argv)
 {
-  struct eval e = {.protocol = "paper", .backend = "auto", .log = "text", .shots = -1};
+  struct eval e = {.protocol = QTK_PROTOCOL_DEFAULT, .backend = "auto", .log = "text", .shots = -1};
   char protocols[128];
   const struct cli_option options[] = {
     {"protocol", CLI_TEXT, &e.protocol, "NAME", eval_protocols(protocols, sizeof protocols)},

@@ -55,3 +55,19 @@ expect_status 3 qtk eval --quiet --context 40 --protocol c4-new "$model" documen
 expect_text "wanted: 256" err
 expect_status 2 qtk eval --quiet --protocol c5 "$model" plain.txt
 expect_text "paper, llama.cpp, ptb, ptb-new, c4, c4-new" err
+
+# One of somebody's own; a name that is there already, and values that cannot be.
+own=$PWD/own
+mkdir -p "$own/data"
+QTK_ARCH_PATH=$own:$QTK_ARCH_PATH
+printf '[[protocol]]\nname = "mine"\ncontext = 40\nscored = "half"\nwindows = 2\n' \
+  >"$own/data/protocols.toml"
+measure mine plain.txt 2
+jq -e '.protocol == "mine" and .windows == 2 and .tokens == 38' measured >/dev/null ||
+  fail "a protocol of one's own"
+printf '[[protocol]]\nname = "paper"\n' >"$own/data/protocols.toml"
+expect_status 3 qtk eval --quiet "$model" plain.txt
+expect_text 'there is a protocol "paper" already' err
+printf '[[protocol]]\nname = "mine"\nscored = "most"\n' >"$own/data/protocols.toml"
+expect_status 3 qtk eval --quiet "$model" plain.txt
+expect_text 'scored = "most": allowed are all, half' err

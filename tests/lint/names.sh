@@ -1,7 +1,6 @@
 # No method's, family's or format's name stands in the core or in the installed
 # headers: a new one must not need a change there. Names are whole words in any
-# case; "_" parts words here, so that gguf_open is found as well. One exception: the
-# table of protocols in core/eval.c has the one that is named "llama.cpp".
+# case; "_" parts words here, so that gguf_open is found as well.
 . "${QTK_SRCDIR:-${srcdir:-.}}/tests/lint/lib.sh"
 
 {
@@ -21,11 +20,7 @@ names=$(grep -v -x opt "$lint_tmp/names" | sed 's/[-_]/[-_]?/g' | paste -s -d '|
 edge='[^A-Za-z0-9]'
 for file in $(find core include -name .deps -prune -o -name .libs -prune -o -type f \
   ! -name '*.o' ! -name '*.lo' ! -name '*.la' ! -path core/qtk ! -path core/qtk.pc -print); do
-  case $file in
-    core/eval.c) sed 's/^\( *\[QTK_PROTOCOL_.*\)"llama\.cpp",$/\1/' "$file" ;;
-    *) cat "$file" ;;
-  esac |
-    grep -n -i -E -e "(^|$edge)($names)($edge|\$)" -e '(^|[^A-Za-z0-9_])opt([^A-Za-z0-9_]|$)' |
+  grep -n -i -E -e "(^|$edge)($names)($edge|\$)" -e '(^|[^A-Za-z0-9_])opt([^A-Za-z0-9_]|$)' "$file" |
     sed "s|^|$file:|"
 done >>"$lint_tmp/found"
 lint_end

@@ -9,7 +9,7 @@
 
 struct measured {
   const char *key; /* in the reference */
-  enum qtk_protocol protocol;
+  const char *name;
   int64_t windows; /* without QTK_TEST_LONG */
 };
 
@@ -33,13 +33,15 @@ static void check_protocol(struct test_model *m, const struct qtk_text *text,
   const json_t *one = json_object_get(reference, what->key);
   const json_t *nll = json_object_get(one, "nll_per_window");
   struct qtk_eval_model model = {m->engine, qtk_model_info(m->model)};
-  int64_t windows = what->windows, context = qtk_protocol_context(what->protocol);
-  const char *name = qtk_protocol_name(what->protocol);
+  const struct qtk_protocol *protocol;
+  int64_t windows = what->windows;
+  const char *name = what->name;
   struct qtk_perplexity p;
 
   if (getenv("QTK_TEST_LONG") != NULL)
     windows = (int64_t)json_array_size(nll);
-  test_must(qtk_perplexity_measure(m->ctx, &model, text, what->protocol, context, windows, &p),
+  test_must(qtk_protocol_find(name, &protocol), name);
+  test_must(qtk_perplexity_measure(m->ctx, &model, text, protocol, protocol->context, windows, &p),
             name);
   check_windows(&p, nll, name);
   if (windows == (int64_t)json_array_size(nll)) {
@@ -53,8 +55,8 @@ static void check_protocol(struct test_model *m, const struct qtk_text *text,
 static void check_model(struct test_model *m, const char *shared)
 {
   static const struct measured all[] = {
-      {"wikitext2", QTK_PROTOCOL_PAPER, 1},
-      {"wikitext2_llamacpp", QTK_PROTOCOL_SECOND_HALF, 2},
+      {"wikitext2", "paper", 1},
+      {"wikitext2_llamacpp", "llama.cpp", 2},
   };
   struct qtk_tokenizer *t;
   struct qtk_text text;

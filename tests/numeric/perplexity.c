@@ -102,10 +102,18 @@ static int near(double found, double want, double tolerance)
 
 /* ---- perplexity ----------------------------------------------------------------------- */
 
-static void check_protocol(struct test_model *m, struct qtk_text *text, enum qtk_protocol protocol)
+static const struct qtk_protocol *protocol_of(const char *name)
 {
-  const char *name = qtk_protocol_name(protocol);
-  int half = protocol == QTK_PROTOCOL_SECOND_HALF, first = half ? CONTEXT / 2 : 0;
+  const struct qtk_protocol *protocol;
+
+  test_must(qtk_protocol_find(name, &protocol), name);
+  return protocol;
+}
+
+static void check_protocol(struct test_model *m, struct qtk_text *text, const struct qtk_protocol *protocol)
+{
+  const char *name = protocol->name;
+  int half = protocol->half, first = half ? CONTEXT / 2 : 0;
   int scored = CONTEXT - 1 - first, good = 1;
   double loss[WINDOWS * CONTEXT], mean[WINDOWS];
   struct qtk_eval_model model = {m->engine, qtk_model_info(m->model)};
@@ -140,7 +148,7 @@ static void check_one_window(struct test_model *m, struct qtk_text *text)
   struct qtk_eval_model model = {m->engine, qtk_model_info(m->model)};
   struct qtk_perplexity p;
 
-  test_must(qtk_perplexity_measure(m->ctx, &model, text, QTK_PROTOCOL_PAPER, CONTEXT, 1, &p), "");
+  test_must(qtk_perplexity_measure(m->ctx, &model, text, protocol_of("paper"), CONTEXT, 1, &p), "");
   plain_losses(m, text->ids.ids, 0, loss);
   tap_ok(near(p.standard_error, plain_error(loss, CONTEXT - 1) * p.value, 1e-4),
          "one window: error %.6f", p.standard_error);
@@ -241,7 +249,7 @@ static void check_threads(const struct qtk_text *text)
     struct test_model b = test_open(ctx, test_data("nano/mistral"), NULL, 0);
     struct qtk_eval_model x = {a.engine, qtk_model_info(a.model)};
     struct qtk_eval_model y = {b.engine, qtk_model_info(b.model)};
-    test_must(qtk_perplexity_measure(ctx, &x, text, QTK_PROTOCOL_PAPER, CONTEXT, 0, &p[i]), "");
+    test_must(qtk_perplexity_measure(ctx, &x, text, protocol_of("paper"), CONTEXT, 0, &p[i]), "");
     test_must(qtk_divergence_measure(ctx, &x, &y, text, CONTEXT, 0, &d[i]), "");
     test_close(&a);
     test_close(&b);
@@ -274,23 +282,23 @@ static void check_errors(struct test_model *m, struct qtk_text *text)
   struct qtk_eval_model model = {m->engine, qtk_model_info(m->model)};
   struct qtk_perplexity p;
   struct qtk_divergence d;
-  enum qtk_protocol protocol;
+  const struct qtk_protocol *protocol;
 
-  check_error(qtk_perplexity_measure(m->ctx, &model, text, QTK_PROTOCOL_PAPER, 1, 0, &p), QTK_EJOB,
+  check_error(qtk_perplexity_measure(m->ctx, &model, text, protocol_of("paper"), 1, 0, &p), QTK_EJOB,
               "context = 1");
-  check_error(qtk_perplexity_measure(m->ctx, &model, text, QTK_PROTOCOL_SECOND_HALF, 2, 0, &p),
+  check_error(qtk_perplexity_measure(m->ctx, &model, text, protocol_of("llama.cpp"), 2, 0, &p),
               QTK_EJOB, "context = 2: no token of such a window is scored");
-  check_error(qtk_perplexity_measure(m->ctx, &model, text, QTK_PROTOCOL_PAPER, 100000, 0, &p),
+  check_error(qtk_perplexity_measure(m->ctx, &model, text, protocol_of("paper"), 100000, 0, &p),
               QTK_EINPUT, "0 windows of 100000");
   check_error(qtk_divergence_measure(m->ctx, &model, &model, text, 64, 1000, &d), QTK_EINPUT,
               "wanted: 1000");
   check_error(qtk_protocol_find("papers", &protocol), QTK_EJOB, "protocol \"papers\"");
   text->ids.ids[9] += 100000;
-  check_error(qtk_perplexity_measure(m->ctx, &model, text, QTK_PROTOCOL_PAPER, 16, 1, &p),
+  check_error(qtk_perplexity_measure(m->ctx, &model, text, protocol_of("paper"), 16, 1, &p),
               QTK_EINPUT, "token 9 is number 100");
   text->ids.ids[9] -= 100000;
   m->ctx->stop = &stop;
-  check_error(qtk_perplexity_measure(m->ctx, &model, text, QTK_PROTOCOL_PAPER, 16, 1, &p),
+  check_error(qtk_perplexity_measure(m->ctx, &model, text, protocol_of("paper"), 16, 1, &p),
               QTK_EINTERRUPTED, "stopped");
   qtk_perplexity_free(&p);
   check_error(qtk_divergence_measure(m->ctx, &model, &model, text, 16, 1, &d), QTK_EINTERRUPTED,
@@ -305,10 +313,10 @@ static void check_made_text(struct qtk_context *ctx)
   struct test_model other = test_open(ctx, test_data("nano/mistral"), NULL, 0);
   struct qtk_text text = text_make(&m);
 
-  check_protocol(&m, &text, QTK_PROTOCOL_PAPER);
-  check_protocol(&m, &text, QTK_PROTOCOL_SECOND_HALF);
+  check_protocol(&m, &text, protocol_of("paper"));
+  check_protocol(&m, &text, protocol_of("llama.cpp"));
   text.first = 0; /* as if the tokenizer put token 0 before texts */
-  check_protocol(&m, &text, QTK_PROTOCOL_SECOND_HALF);
+  check_protocol(&m, &text, protocol_of("llama.cpp"));
   text.first = -1;
   check_one_window(&m, &text);
   check_divergence(&m, &other, &text);
@@ -348,7 +356,7 @@ static void check_reference(struct qtk_context *ctx, const char *folder, const c
   double want = json_number_value(json_object_get(reference, "perplexity")), worst = 0;
   struct qtk_perplexity p;
 
-  test_must(qtk_perplexity_measure(ctx, &model, &text, QTK_PROTOCOL_PAPER, window,
+  test_must(qtk_perplexity_measure(ctx, &model, &text, protocol_of("paper"), window,
                                    (int64_t)json_array_size(nll), &p),
             folder);
   for (int64_t w = 0; w < p.windows; w++)

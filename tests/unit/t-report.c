@@ -18,7 +18,9 @@ static struct qtk_text text = {.name = (char *)"wiki <&> \xff.txt"};
 
 static void add_evaluate(json_t *report, double value)
 {
-  struct qtk_perplexity p = {.context = 2048,
+  const struct qtk_protocol protocol = {.name = "paper", .context = 2048};
+  struct qtk_perplexity p = {.protocol = &protocol,
+                             .context = 2048,
                              .windows = 3,
                              .tokens = 6141,
                              .value = value,
