@@ -149,16 +149,8 @@ static int backward_rotary(struct backward *w)
 
 static int backward_scores(struct backward *w)
 {
-  const struct qtk_dims *d = &w->b->model.dims;
   const struct block_frame *f = w->f;
-  struct qtk_attention a = {.heads = d->heads,
-                            .kv_heads = d->kv_heads,
-                            .head_size = d->head_size,
-                            .scale = (float)w->b->scale,
-                            .softcap = (float)w->b->model.softcap,
-                            .window = w->b->window,
-                            .spans = w->s->spans,
-                            .n_spans = w->s->n};
+  struct qtk_attention a = qtk_block_attention(w->b, w->s);
 
   return qtk_op_attention_backward(w->s->ctx, &a, &f->q, &f->k, &f->v, &f->att, &f->lse, &w->datt,
                                    &w->dq, &w->dk, &w->dv);

@@ -122,15 +122,7 @@ static int forward_keys(const struct forward *w, struct session_cache *cache)
 static int forward_attention(const struct forward *w, const struct qtk_tensor *n,
                              struct qtk_tensor *att)
 {
-  const struct qtk_dims *d = &w->b->model.dims;
-  struct qtk_attention a = {.heads = d->heads,
-                            .kv_heads = d->kv_heads,
-                            .head_size = d->head_size,
-                            .scale = (float)w->b->scale,
-                            .softcap = (float)w->b->model.softcap,
-                            .window = w->b->window,
-                            .spans = w->s->spans,
-                            .n_spans = w->s->n};
+  struct qtk_attention a = qtk_block_attention(w->b, w->s);
   struct session_cache keys;
   int rc = forward_qkv(w, n);
 

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/model.h"
+#include "core/session.h"
 
 /* ---- shape ------------------------------------------------------------------------- */
 
@@ -27,6 +28,19 @@ static int block_check(const struct qtk_dims *d, const struct qtk_dims *describe
                      (long long)d->hidden, (long long)d->ffn, (long long)d->heads,
                      (long long)d->kv_heads, (long long)d->head_size);
   return QTK_OK;
+}
+
+struct qtk_attention qtk_block_attention(const struct qtk_block *b, const struct qtk_session *s)
+{
+  const struct qtk_dims *d = &b->model.dims;
+  return (struct qtk_attention){.heads = d->heads,
+                                .kv_heads = d->kv_heads,
+                                .head_size = d->head_size,
+                                .scale = (float)b->scale,
+                                .softcap = (float)b->model.softcap,
+                                .window = b->window,
+                                .spans = s->spans,
+                                .n_spans = s->n};
 }
 
 int qtk_block_init(struct qtk_block *b, const struct qtk_arch *arch, int layer,

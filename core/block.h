@@ -156,6 +156,9 @@ struct qtk_inner {
   struct qtk_keep *keeps;          /* training: [sites]; else NULL */
 };
 
+/* b's attention over the session's spans. */
+struct qtk_attention qtk_block_attention(const struct qtk_block *b, const struct qtk_session *s);
+
 /* y = the linear with its adapters. */
 int qtk_block_linear(const struct block_linear *l, struct qtk_session *s,
                      const struct qtk_tensor *x, struct qtk_tensor *y, struct qtk_keep *keeps);

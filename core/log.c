@@ -94,61 +94,64 @@ static void log_keep(const char *text)
   log_count++;
 }
 
-void qtk_warn(const char *fmt, ...)
+/* A kind of message: `event` in JSON, `label` and `color` of plain text. */
+struct log_kind {
+  const char *event, *label, *color;
+  enum qtk_log_level level; /* from which it is written */
+  int kept;
+};
+
+static void log_say(const struct log_kind *kind, const char *fmt, va_list args)
 {
   char text[LOG_TEXT];
+
+  vsnprintf(text, sizeof text, fmt, args);
+  pthread_mutex_lock(&log_lock);
+  if (kind->kept)
+    log_keep(text);
+  if (log_options.fd >= 0 && log_options.level >= kind->level)
+    log_put(kind->event, kind->label, kind->color, text);
+  pthread_mutex_unlock(&log_lock);
+}
+
+void qtk_warn(const char *fmt, ...)
+{
+  static const struct log_kind kind = {"warning", "warning: ", "33", QTK_LOG_WARN, 1};
   va_list args;
 
   va_start(args, fmt);
-  vsnprintf(text, sizeof text, fmt, args);
+  log_say(&kind, fmt, args);
   va_end(args);
-  pthread_mutex_lock(&log_lock);
-  log_keep(text);
-  if (log_options.level >= QTK_LOG_WARN)
-    log_put("warning", "warning: ", "33", text);
-  pthread_mutex_unlock(&log_lock);
 }
 
 void qtk_info(const char *fmt, ...)
 {
-  char text[LOG_TEXT];
+  static const struct log_kind kind = {"info", "", NULL, QTK_LOG_INFO, 0};
   va_list args;
 
   va_start(args, fmt);
-  vsnprintf(text, sizeof text, fmt, args);
+  log_say(&kind, fmt, args);
   va_end(args);
-  pthread_mutex_lock(&log_lock);
-  if (log_options.level >= QTK_LOG_INFO)
-    log_put("info", "", NULL, text);
-  pthread_mutex_unlock(&log_lock);
 }
 
 void qtk_debug(const char *fmt, ...)
 {
-  char text[LOG_TEXT];
+  static const struct log_kind kind = {"debug", "debug: ", "2", QTK_LOG_DEBUG, 0};
   va_list args;
 
   va_start(args, fmt);
-  vsnprintf(text, sizeof text, fmt, args);
+  log_say(&kind, fmt, args);
   va_end(args);
-  pthread_mutex_lock(&log_lock);
-  if (log_options.level >= QTK_LOG_DEBUG)
-    log_put("debug", "debug: ", "2", text);
-  pthread_mutex_unlock(&log_lock);
 }
 
 void qtk_log_error(const char *fmt, ...)
 {
-  char text[LOG_TEXT];
+  static const struct log_kind kind = {"error", "qtk: ", "31", QTK_LOG_SILENT, 0};
   va_list args;
 
   va_start(args, fmt);
-  vsnprintf(text, sizeof text, fmt, args);
+  log_say(&kind, fmt, args);
   va_end(args);
-  pthread_mutex_lock(&log_lock);
-  if (log_options.fd >= 0)
-    log_put("error", "qtk: ", "31", text);
-  pthread_mutex_unlock(&log_lock);
 }
 
 size_t qtk_log_warnings(void)

@@ -95,6 +95,29 @@ static int linear_readable(struct cpu *cpu, const struct qtk_tensor *x, const st
   return linear_many(cpu, x, w, y, accumulate);
 }
 
+static int linear_back(struct cpu *cpu, const struct qtk_tensor *dy, const struct cpu_weights *w,
+                       struct qtk_tensor *dx, int accumulate)
+{
+  const struct qtk_qlayout *l = &w->t->layout;
+  struct cpu_product p = {.m = qtk_tensor_rows(dy),
+                          .n = l->cols,
+                          .k = l->rows,
+                          .alpha = 1,
+                          .a = dy->data,
+                          .lda = dy->stride,
+                          .w = w,
+                          .c = dx->data,
+                          .ldc = dx->stride,
+                          .accumulate = accumulate};
+
+  if (l->encoding == QTK_DENSE && l->dtype == QTK_F32) {
+    p.w = NULL;
+    p.b = w->t->codes;
+    p.ldb = (int64_t)(l->row_bytes / sizeof(float));
+  }
+  return cpu_product(cpu, &p);
+}
+
 /* ---- opaque matrices: some rows at a time are made dense ----------------------------------- */
 
 static int64_t linear_slab_rows(const struct qtk_qlayout *l)
@@ -122,22 +145,23 @@ static int linear_slab(struct cpu *cpu, const struct cpu_weights *w, int64_t row
   return cpu_weights_rows(cpu, w, row, n, cpu->slab.memory, l->cols);
 }
 
-static int linear_opaque(struct cpu *cpu, const struct qtk_tensor *x, const struct cpu_weights *w,
-                         struct qtk_tensor *y, int accumulate)
+/* out = in w^T in slabs, or in w where it goes back: then what out gets from slabs adds up. */
+static int linear_opaque(struct cpu *cpu, const struct qtk_tensor *in, const struct cpu_weights *w,
+                         struct qtk_tensor *out, int accumulate, int back)
 {
   int64_t rows = w->t->layout.rows, block = linear_slab_rows(&w->t->layout);
   int rc = QTK_OK;
 
   for (int64_t row = 0; row < rows && rc == QTK_OK; row += block) {
     int64_t n = cpu_min(block, rows - row);
-    struct qtk_tensor part = qtk_cols_of(y, row, n);
+    struct qtk_tensor part = qtk_cols_of(back ? in : out, row, n);
     struct qtk_qtensor dense;
-    struct cpu_weights view;
     rc = linear_slab(cpu, w, row, n, &dense);
     if (rc != QTK_OK)
       return rc;
-    view = cpu_weights(&dense, NULL);
-    rc = linear_readable(cpu, x, &view, &part, accumulate);
+    struct cpu_weights view = cpu_weights(&dense, NULL);
+    rc = back ? linear_back(cpu, &part, &view, out, accumulate || row > 0)
+              : linear_readable(cpu, in, &view, &part, accumulate);
   }
   return rc;
 }
@@ -180,51 +204,8 @@ int cpu_linear(void *h, const struct qtk_tensor *x, const struct qtk_qtensor *w,
     accumulate = 1;
   }
   if (w->layout.encoding == QTK_OPAQUE)
-    return linear_opaque(h, x, &view, y, accumulate);
+    return linear_opaque(h, x, &view, y, accumulate, 0);
   return linear_readable(h, x, &view, y, accumulate);
-}
-
-static int linear_back(struct cpu *cpu, const struct qtk_tensor *dy, const struct cpu_weights *w,
-                       struct qtk_tensor *dx, int accumulate)
-{
-  const struct qtk_qlayout *l = &w->t->layout;
-  struct cpu_product p = {.m = qtk_tensor_rows(dy),
-                          .n = l->cols,
-                          .k = l->rows,
-                          .alpha = 1,
-                          .a = dy->data,
-                          .lda = dy->stride,
-                          .w = w,
-                          .c = dx->data,
-                          .ldc = dx->stride,
-                          .accumulate = accumulate};
-
-  if (l->encoding == QTK_DENSE && l->dtype == QTK_F32) {
-    p.w = NULL;
-    p.b = w->t->codes;
-    p.ldb = (int64_t)(l->row_bytes / sizeof(float));
-  }
-  return cpu_product(cpu, &p);
-}
-
-static int linear_back_opaque(struct cpu *cpu, const struct qtk_tensor *dy,
-                              const struct cpu_weights *w, struct qtk_tensor *dx, int accumulate)
-{
-  int64_t rows = w->t->layout.rows, block = linear_slab_rows(&w->t->layout);
-  int rc = QTK_OK;
-
-  for (int64_t row = 0; row < rows && rc == QTK_OK; row += block) {
-    int64_t n = cpu_min(block, rows - row);
-    struct qtk_tensor part = qtk_cols_of(dy, row, n);
-    struct qtk_qtensor dense;
-    struct cpu_weights view;
-    rc = linear_slab(cpu, w, row, n, &dense);
-    if (rc != QTK_OK)
-      return rc;
-    view = cpu_weights(&dense, NULL);
-    rc = linear_back(cpu, &part, &view, dx, accumulate || row > 0);
-  }
-  return rc;
 }
 
 int cpu_linear_dx(void *h, const struct qtk_tensor *dy, const struct qtk_qtensor *w,
@@ -233,6 +214,6 @@ int cpu_linear_dx(void *h, const struct qtk_tensor *dy, const struct qtk_qtensor
   struct cpu_weights view = cpu_weights(w, scales);
 
   if (w->layout.encoding == QTK_OPAQUE)
-    return linear_back_opaque(h, dy, &view, dx, accumulate);
+    return linear_opaque(h, dy, &view, dx, accumulate, 1);
   return linear_back(h, dy, &view, dx, accumulate);
 }
