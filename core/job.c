@@ -13,7 +13,7 @@ static const char *const job_top_keys[] = {"job", "model", "stage", "output", NU
 static const char *const job_keys[] = {"name",    "seed",         "backend",
                                        "threads", "memory_limit", NULL};
 static const char *const job_model_keys[] = {"path", "source", "adapter", NULL};
-static const char *const job_output_keys[] = {"bundle", "adapter", "report", NULL};
+static const char *const job_output_keys[] = {"bundle", "adapter", "report", "page", NULL};
 
 /* ---- replaced keys ------------------------------------------------------------ */
 
@@ -230,22 +230,38 @@ static int job_output(struct qtk_job *job, const struct qtk_toml *table, const c
   return *path != NULL ? QTK_OK : QTK_ENOMEM;
 }
 
-/* A bundle is only made unasked where a stage changes the model. */
-static int job_read_output(struct qtk_job *job)
+static int job_changes_model(const struct qtk_job *job)
 {
-  const struct qtk_toml *table = NULL;
   int changes = 0;
   for (size_t i = 0; i < job->n_stages; i++)
     changes |= job->stages[i].kind == QTK_JOB_QUANTIZE || job->stages[i].kind == QTK_JOB_ADAPT ||
                job->stages[i].kind == QTK_JOB_MERGE;
+  return changes;
+}
+
+/* The keys of [output] in the order of job_output_keys: what each is if it is not named, and
+ * where it goes. A bundle is only made unasked where a stage changes the model. */
+static int job_read_output(struct qtk_job *job)
+{
+  const struct {
+    const char *otherwise;
+    char **path;
+  } outputs[] = {{job_changes_model(job) ? ".qtk" : NULL, &job->bundle},
+                 {NULL, &job->adapter},
+                 {".json", &job->report},
+                 {NULL, &job->page}};
+  const struct qtk_toml *table = NULL;
   int rc = qtk_toml_get_table(job->root, "output", &table);
-  if (rc != QTK_OK || (table != NULL && (rc = qtk_toml_only(table, job_output_keys)) != QTK_OK))
-    return rc;
-  if ((rc = job_output(job, table, "bundle", changes ? ".qtk" : NULL, &job->bundle)) != QTK_OK)
-    return rc;
-  if ((rc = job_output(job, table, "adapter", NULL, &job->adapter)) != QTK_OK)
-    return rc;
-  return job_output(job, table, "report", ".json", &job->report);
+  if (rc == QTK_OK && table != NULL)
+    rc = qtk_toml_only(table, job_output_keys);
+  for (size_t i = 0; i < sizeof outputs / sizeof *outputs && rc == QTK_OK; i++) {
+    rc = job_output(job, table, job_output_keys[i], outputs[i].otherwise, outputs[i].path);
+    for (size_t k = 0; k < i && rc == QTK_OK && *outputs[i].path != NULL; k++)
+      if (*outputs[k].path != NULL && strcmp(*outputs[k].path, *outputs[i].path) == 0)
+        rc = qtk_toml_error(table, "%s and %s have one path, %s: each wants one of its own",
+                            job_output_keys[k], job_output_keys[i], *outputs[i].path);
+  }
+  return rc;
 }
 
 /* ---- whole jobs ------------------------------------------------------------------------ */
@@ -268,6 +284,7 @@ void qtk_job_free(struct qtk_job *job)
   free(job->adapter);
   free(job->bundle);
   free(job->report);
+  free(job->page);
   qtk_toml_free(job->root);
   free(job);
 }

@@ -136,6 +136,7 @@ struct qtk_job {
   size_t n_stages;
   char *bundle, *report; /* NULL: none */
   char *adapter;         /* the file of the one that the job trains; NULL: none */
+  char *page;            /* the report as HTML; NULL: none */
   /* Expressions, ended by NULL, of the linears of the finished job that are done again; or NULL.
    * Not of the file: whoever runs the job sets it, and keeps it. */
   const char *const *redo;

@@ -177,6 +177,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/registry-probe.c \
 	%D%/registry-slots.c \
 	%D%/report.c %D%/report.h \
+	%D%/report-chart.c \
 	%D%/report-choices.c \
 	%D%/report-html.c \
 	%D%/report-inner.h \

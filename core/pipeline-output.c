@@ -233,12 +233,23 @@ int qtk_output_adapter(struct qtk_work *work, const char *path, const char *port
   return rc;
 }
 
-int qtk_output_report(const json_t *report, const char *path)
+static int output_report(const json_t *report, const char *path,
+                         int (*write)(const json_t *report, struct qtk_str *out))
 {
   struct qtk_str text = {0};
-  int rc = qtk_report_write(report, &text);
+  int rc = write(report, &text);
   if (rc == QTK_OK)
     rc = qtk_write_file(path, text.data, text.length);
   qtk_str_free(&text);
   return rc;
+}
+
+int qtk_output_report(const json_t *report, const char *path)
+{
+  return output_report(report, path, qtk_report_write);
+}
+
+int qtk_output_page(const json_t *report, const char *path)
+{
+  return output_report(report, path, qtk_report_html);
 }

@@ -30,5 +30,6 @@ int qtk_output_bundle(struct qtk_work *work, const char *path, const char *porta
 int qtk_output_adapter(struct qtk_work *work, const char *path, const char *portable,
                        const struct qtk_inputs *inputs, uint64_t *bytes);
 int qtk_output_report(const json_t *report, const char *path);
+int qtk_output_page(const json_t *report, const char *path);
 
 #endif

@@ -101,15 +101,20 @@ static int pipeline_check_folder(const char *path)
   return rc;
 }
 
+static int pipeline_check_folders(const struct qtk_job *job)
+{
+  const char *const paths[] = {job->bundle, job->adapter, job->report, job->page};
+  int rc = QTK_OK;
+  for (size_t i = 0; i < sizeof paths / sizeof *paths && rc == QTK_OK; i++)
+    rc = pipeline_check_folder(paths[i]);
+  return rc;
+}
+
 static int pipeline_fill(struct qtk_pipeline *p, const volatile sig_atomic_t *stop)
 {
   int rc = pipeline_open_context(p, stop);
   if (rc == QTK_OK)
-    rc = pipeline_check_folder(p->job->bundle);
-  if (rc == QTK_OK)
-    rc = pipeline_check_folder(p->job->report);
-  if (rc == QTK_OK)
-    rc = pipeline_check_folder(p->job->adapter);
+    rc = pipeline_check_folders(p->job);
   if (rc == QTK_OK)
     rc = pipeline_open_models(p);
   if (rc == QTK_OK)
@@ -277,8 +282,26 @@ static int pipeline_stages(struct qtk_pipeline *p)
   return rc;
 }
 
+/* With the time and memory of everything. */
+static int pipeline_reports(struct qtk_pipeline *p)
+{
+  struct qtk_outcome *o = &p->outcome;
+  uint64_t peak = qtk_peak_rss();
+  int rc = qtk_report_end(o->report, qtk_seconds() - p->started,
+                          peak > p->work.peak ? peak : p->work.peak);
+  if (rc == QTK_OK && p->job->page != NULL)
+    rc = qtk_output_page(o->report, p->job->page);
+  if (rc == QTK_OK && p->job->report != NULL)
+    rc = qtk_output_report(o->report, p->job->report);
+  if (rc != QTK_OK)
+    return rc;
+  o->page = p->job->page;
+  o->report_path = p->job->report;
+  return QTK_OK;
+}
+
 /* The bundle holds the report without what differs from run to run; the report's own
- * file is written last, with the time and memory of everything. */
+ * file is written last. */
 static int pipeline_outputs(struct qtk_pipeline *p)
 {
   struct qtk_outcome *o = &p->outcome;
@@ -294,14 +317,7 @@ static int pipeline_outputs(struct qtk_pipeline *p)
   o->bundle = p->job->bundle;
   o->bundle_bytes = result.bytes;
   memcpy(o->model_digest, result.model_digest, sizeof o->model_digest);
-  uint64_t peak = qtk_peak_rss();
-  rc = qtk_report_end(o->report, qtk_seconds() - p->started,
-                      peak > p->work.peak ? peak : p->work.peak);
-  if (rc == QTK_OK && p->job->report != NULL)
-    rc = qtk_output_report(o->report, p->job->report);
-  if (rc == QTK_OK)
-    o->report_path = p->job->report;
-  return rc;
+  return pipeline_reports(p);
 }
 
 static int pipeline_work(struct qtk_pipeline *p, const struct qtk_pipeline_options *options)

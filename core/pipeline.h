@@ -20,7 +20,7 @@ struct qtk_outcome {
   char model_digest[65]; /* of the bundle's tensors */
   const char *adapter;   /* path, or NULL */
   uint64_t adapter_bytes;
-  const char *report_path;
+  const char *report_path, *page;
 };
 
 struct qtk_pipeline_options {

@@ -77,6 +77,8 @@ static int resolve_output(const struct qtk_job *job, struct qtk_toml *root)
   if (rc == QTK_OK)
     rc = job->report ? resolve_path(table, "report", job->report)
                      : qtk_toml_set_text(table, "report", "");
+  if (rc == QTK_OK && job->page != NULL)
+    rc = resolve_path(table, "page", job->page);
   return rc;
 }
 

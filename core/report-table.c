@@ -118,6 +118,20 @@ static void table_worst(const json_t *layers, struct qtk_str *out)
                    table_real(worst, "relative_error"), table_text(worst, "name"));
 }
 
+static void table_validation(const json_t *stage, const json_t *losses, struct qtk_str *out)
+{
+  const json_t *first = json_array_get(losses, 0), *point, *best = first;
+  size_t i;
+  json_array_foreach(losses, i, point)
+    if (table_int(point, "step") == table_int(stage, "best_step"))
+      best = point;
+  qtk_str_printf(out, "validation loss %.4f to %.4f, the least %.4f at step %" PRId64 "%s\n",
+                 table_real(first, "loss"),
+                 table_real(json_array_get(losses, json_array_size(losses) - 1), "loss"),
+                 table_real(best, "loss"), table_int(stage, "best_step"),
+                 json_is_true(json_object_get(stage, "stopped_early")) ? "; stopped early" : "");
+}
+
 static void table_adapt(const json_t *stage, struct qtk_str *out)
 {
   const json_t *losses = json_object_get(stage, "loss");
@@ -126,6 +140,12 @@ static void table_adapt(const json_t *stage, struct qtk_str *out)
   qtk_str_printf(out, "%" PRId64 " parameters trained on %" PRId64 " tokens, loss %.4f to %.4f\n",
                  table_int(stage, "trainable"), table_int(stage, "tokens"),
                  table_real(first, "loss"), table_real(last, "loss"));
+  qtk_str_printf(out, "%" PRId64 " steps, %.0f tokens/s, an adapter of ", table_int(stage, "steps"),
+                 table_real(stage, "tokens_per_second"));
+  table_bytes(out, table_real(stage, "adapter_bytes"));
+  qtk_str_add(out, "\n");
+  if (json_object_get(stage, "validation"))
+    table_validation(stage, json_object_get(stage, "validation"), out);
 }
 
 static void table_export(const json_t *stage, struct qtk_str *out)

@@ -116,6 +116,7 @@ SH_TESTS = \
 	%D%/cli/1030-protocols.sh \
 	%D%/cli/1040-choices.sh \
 	%D%/cli/1041-choices-model.sh \
+	%D%/cli/1050-page.sh \
 	%D%/cli/3000-export.sh \
 	%D%/cli/3020-gguf.sh \
 	%D%/cli/3021-gguf-real.sh \

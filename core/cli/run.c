@@ -71,6 +71,8 @@ static int run_print_outcome(const struct qtk_outcome *outcome)
       printf("adapter  %s  %s\n", outcome->adapter, qtk_size_text(outcome->adapter_bytes, size));
     if (outcome->report_path != NULL)
       printf("report  %s\n", outcome->report_path);
+    if (outcome->page != NULL)
+      printf("page  %s\n", outcome->page);
     rc = cli_flush();
   }
   qtk_str_free(&table);

@@ -57,6 +57,61 @@ static void add_quantize(json_t *report)
   assert_int_equal(qtk_report_end_stage(stage, 1.25, 216000000), QTK_OK);
 }
 
+/* Fills a curve with a point for each value: step 5, 10, ... */
+static json_t *curve(const double *values, size_t n, const char *more)
+{
+  json_t *list = json_array();
+  for (size_t i = 0; i < n; i++) {
+    json_t *point = json_pack("{s:i, s:f}", "step", (int)(5 * i + 5), "loss", values[i]);
+    if (more)
+      json_object_set_new(point, more, json_real(0.001 * (double)(n - i)));
+    json_array_append_new(list, point);
+  }
+  return list;
+}
+
+static void add_adapt(json_t *report)
+{
+  const double losses[] = {4.0, 3.0, 2.5, 2.0}, others[] = {3.5, 2.75};
+  struct qtk_report_adapt a = {.trainable = 2944,
+                               .bytes = 5900,
+                               .steps = 20,
+                               .tokens = 4000,
+                               .tokens_per_second = 357.6,
+                               .loss = curve(losses, 4, "learning_rate"),
+                               .validation = curve(others, 2, NULL),
+                               .best = 10,
+                               .stopped = 1};
+  json_t *stage = qtk_report_stage(report, "adapt", "scales");
+  assert_int_equal(qtk_report_adapt(stage, &a), QTK_OK);
+  assert_int_equal(qtk_report_end_stage(stage, 3, 300000000), QTK_OK);
+  json_decref(a.loss);
+  json_decref(a.validation);
+}
+
+/* A model that was tuned, merged, and measured with two adapters. */
+static json_t *tuned(void)
+{
+  const struct qtk_logits_change change = {.maximum = 0.25, .mean = 0.01, .mean_kl = 0.002};
+  const struct qtk_report_merge merge = {
+      .adapters = "scales", .exact = 1, .tensors = 14, .probe = "p.txt", .tokens = 127,
+      .change = &change};
+  json_t *report = qtk_report_new(), *stage;
+  add_adapt(report);
+  stage = qtk_report_stage(report, "merge", NULL);
+  assert_int_equal(qtk_report_merge(stage, &merge), QTK_OK);
+  add_evaluate(report, 12.5);
+  stage = json_array_get(json_object_get(report, "stages"), 2);
+  assert_int_equal(
+      qtk_json_set(stage, "adapters",
+                   json_pack("[{s:s, s:O}, {s:s, s:O}]", "name", "poet", "perplexity",
+                             json_object_get(stage, "perplexity"), "name", "<sums>", "perplexity",
+                             json_object_get(stage, "perplexity"))),
+      QTK_OK);
+  assert_int_equal(qtk_report_end(report, 30.25, 900000000), QTK_OK);
+  return report;
+}
+
 static json_t *example(void)
 {
   static char files[2][256] = {"config.json", "model.safetensors"};
@@ -209,20 +264,80 @@ static void html(void **state)
   assert_null(strstr(s.data, "http"));
   assert_null(strstr(s.data, "nan"));
   /* Reports that were made elsewhere may have anything in them. */
-  odd = json_pack("{s:[{s:{s:[s,n,f]}}, i, {s:[]}, {s:s, s:[{s:s}]}]}", "stages", "perplexity",
-                  "nll_per_window", "x", 1.5, 3, "layers", "run", "<b>", "loss", "loss", "y");
+  odd = json_pack("{s:[{s:{s:[s,n,f]}}, i, {s:[]}, {s:s, s:[{s:s}], s:[n], s:{}}]}", "stages",
+                  "perplexity", "nll_per_window", "x", 1.5, 3, "layers", "run", "<b>", "loss",
+                  "loss", "y", "validation", "adapters");
   assert_non_null(odd);
   assert_int_equal(qtk_report_html(odd, &other), QTK_OK);
   assert_null(strstr(other.data, "<b>"));
+  assert_null(strstr(other.data, "inf"));
+  assert_null(strstr(other.data, "nan"));
   json_decref(odd);
   json_decref(report);
   qtk_str_free(&s);
   qtk_str_free(&other);
 }
 
+/* The text between two marks, the first of which stands behind `after`. */
+static char *between(const char *in, const char *after, const char *from, const char *to)
+{
+  const char *at = strstr(in, after), *end;
+  assert_non_null(at);
+  assert_non_null(at = strstr(at, from));
+  at += strlen(from);
+  assert_non_null(end = strstr(at, to));
+  return strndup(at, (size_t)(end - at));
+}
+
+/* Training, its proof, and adapters by name: in the table, and on the page, where the curve of
+ * validation data stands on the steps of the other. */
+static void tuning(void **state)
+{
+  static const char *const there[] = {
+      "2944 parameters trained on 4000 tokens, loss 4.0000 to 2.0000",
+      "20 steps, 358 tokens/s, an adapter of 5.9 kB",
+      "validation loss 3.5000 to 2.7500, the least 2.7500 at step 10; stopped early",
+      "scales merged into 14 tensors, nothing rounded",
+      "logits differ by 0.25 at most, 0.01 on average, KL 0.002 (127 tokens of p.txt)",
+      "poet: perplexity 12.5"};
+  json_t *report = tuned();
+  struct qtk_str s = {0}, page = {0};
+  char *text;
+  (void)state;
+  assert_int_equal(qtk_report_table(report, &s), QTK_OK);
+  assert_int_equal(qtk_report_html(report, &page), QTK_OK);
+  for (size_t i = 0; i < sizeof there / sizeof *there; i++) {
+    if (!strstr(s.data, there[i]))
+      print_error("no \"%s\" in\n%s", there[i], s.data);
+    assert_non_null(strstr(s.data, there[i]));
+    assert_non_null(strstr(page.data, there[i]));
+  }
+  assert_int_equal(count(page.data, "<svg"), 4);
+  assert_non_null(strstr(page.data, "2 evaluate, poet"));
+  assert_non_null(strstr(page.data, "2 evaluate, &lt;sums&gt;"));
+  /* 640 wide from 48 on, 200 high from 24 on; steps 5 to 20, losses 2 to 4. */
+  text = between(page.data, "Loss while training", "points=\"", "\"");
+  assert_string_equal(text, "48.0,24.0 261.3,124.0 474.7,174.0 688.0,224.0 ");
+  free(text);
+  text = between(page.data, "0 adapt scales", "0 adapt scales, ", "&ensp;");
+  assert_string_equal(text, "validation");
+  free(text);
+  text = between(strstr(page.data, "Loss while training"), "<polyline", "<circle cx=\"688", "<svg");
+  assert_non_null(strstr(text, "points=\"48.0,74.0 261.3,149.0 \""));
+  assert_non_null(strstr(text, "<title>step 10: 2.75</title>"));
+  free(text);
+  text = between(page.data, "Learning rate", "points=\"", "\"");
+  assert_string_equal(text, "48.0,24.0 261.3,90.7 474.7,157.3 688.0,224.0 ");
+  free(text);
+  json_decref(report);
+  qtk_str_free(&s);
+  qtk_str_free(&page);
+}
+
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(report_text), cmocka_unit_test(results),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(tuning),
+                                     cmocka_unit_test(report_text), cmocka_unit_test(results),
                                      cmocka_unit_test(table), cmocka_unit_test(html)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
