@@ -115,7 +115,7 @@ struct qtk_engine_case {
   const struct qtk_qlayout *const *layouts; /* of each tensor of the model */
   const struct qtk_attached *adapters;      /* all of them, lowest first, also the model's own */
   int n_adapters;
-  int64_t tokens; /* of the longest sequence */
+  int64_t tokens; /* of a pass */
   int checkpoint;
 };
 

@@ -9,8 +9,8 @@
 
 const char *const qtk_job_adapt_keys[] = {
     "run",     "name",         "method",     "targets",        "data",     "validation",
-    "steps",   "epochs",       "batch",      "length",         "learning_rate", "schedule",
-    "warmup",  "weight_decay", "beta1",      "beta2",          "epsilon",  "clip",
+    "steps",   "epochs",       "batch",      "micro_batch",    "length",   "learning_rate",
+    "schedule", "warmup",  "weight_decay", "beta1",      "beta2",          "epsilon",  "clip",
     "checkpoint", "save_every", "evaluate_every", "patience",  "keep",     NULL};
 
 static const char *const adapt_data_keys[] = {"path",    "template", "train_on",
@@ -53,6 +53,16 @@ static int adapt_word(const struct qtk_toml *table, const char *key, const char 
 
 /* ---- training ------------------------------------------------------------------------ */
 
+static int adapt_micro_batch(const struct qtk_toml *table, struct qtk_job_training *t)
+{
+  int rc = qtk_job_int(table, "micro_batch", 1, 1 << 20, &t->micro_batch);
+  if (rc != QTK_OK || t->micro_batch <= t->batch)
+    return rc;
+  return qtk_toml_error(qtk_toml_get(table, "micro_batch"),
+                        "micro_batch = %lld: a step has %lld sequences (batch)",
+                        (long long)t->micro_batch, (long long)t->batch);
+}
+
 static int adapt_length(const struct qtk_toml *table, struct qtk_job_training *t)
 {
   static const struct adapt_bounds epochs = {0, 1e6, 1, 0, "numbers above 0 up to 1e6"};
@@ -67,6 +77,8 @@ static int adapt_length(const struct qtk_toml *table, struct qtk_job_training *t
     rc = adapt_number(table, "epochs", &epochs, &t->epochs);
   if (rc == QTK_OK)
     rc = qtk_job_int(table, "batch", 1, 1 << 20, &t->batch);
+  if (rc == QTK_OK)
+    rc = adapt_micro_batch(table, t);
   if (rc == QTK_OK && qtk_toml_get(table, "length") != NULL)
     rc = qtk_job_int(table, "length", 2, 1 << 24, &t->length);
   return rc;
@@ -120,6 +132,7 @@ int qtk_job_read_training(const struct qtk_toml *table, struct qtk_job_training 
 {
   *t = (struct qtk_job_training){.epochs = 1,
                                  .batch = 4,
+                                 .micro_batch = 1,
                                  .learning_rate = 1e-4,
                                  .schedule = qtk_schedule_name(QTK_SCHEDULE_COSINE),
                                  .warmup = 0.03,

@@ -84,6 +84,7 @@ struct qtk_job_training {
   int64_t steps;         /* 0: by epochs */
   double epochs;
   int64_t batch, length; /* sequences a step, tokens a sequence; length 0: 512, or the model's */
+  int64_t micro_batch;   /* sequences at once */
   double learning_rate;
   const char *schedule; /* of core/schedule.h */
   double warmup;        /* below 1: a share of the steps */

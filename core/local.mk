@@ -252,6 +252,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/toml-parse.cc \
 	%D%/toml-write.c \
 	%D%/train.c %D%/train.h \
+	%D%/train-group.c %D%/train-group.h \
 	%D%/vec.c %D%/vec.h \
 	%D%/tuned.c %D%/tuned.h \
 	%D%/version.c

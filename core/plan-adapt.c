@@ -123,12 +123,12 @@ static int adapt_failed(int rc, const struct qtk_plan_stage *stage)
   return qtk_error_at(QTK_EJOB, "%s:%d", qtk_toml_file(named), qtk_toml_line(named));
 }
 
-/* Those that are allowed, if the data are not read. */
-static int64_t adapt_longest(const struct qtk_plan_adapt *a)
+/* Tokens of a pass: those that are allowed, if the data are not read. */
+static int64_t adapt_tokens(const struct qtk_plan_adapt *a)
 {
   int64_t data = a->data_read.count.longest, validation = a->validation_read.count.longest;
   int64_t longest = data > validation ? data : validation;
-  return longest > 0 ? longest : a->training.length;
+  return (longest > 0 ? longest : a->training.length) * a->training.micro_batch;
 }
 
 static int adapt_measure(struct qtk_context *ctx, struct qtk_plan *plan,
@@ -139,7 +139,7 @@ static int adapt_measure(struct qtk_context *ctx, struct qtk_plan *plan,
                               .layouts = plan->layouts,
                               .adapters = plan->adapters,
                               .n_adapters = plan->n_adapters,
-                              .tokens = adapt_longest(a)};
+                              .tokens = adapt_tokens(a)};
   int rc = QTK_OK;
   a->longest = c.tokens;
   for (int i = 0; i < 2 && rc == QTK_OK; i++) {

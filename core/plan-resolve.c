@@ -231,6 +231,7 @@ static int resolve_training(const struct qtk_job_training *t, struct qtk_toml *t
   int rc = t->steps > 0 ? qtk_toml_set_int(table, "steps", t->steps)
                         : qtk_toml_set_float(table, "epochs", t->epochs);
   if (rc != QTK_OK || (rc = qtk_toml_set_int(table, "batch", t->batch)) != QTK_OK ||
+      (rc = qtk_toml_set_int(table, "micro_batch", t->micro_batch)) != QTK_OK ||
       (rc = qtk_toml_set_int(table, "length", t->length)) != QTK_OK ||
       (rc = resolve_rate(t, table)) != QTK_OK ||
       (rc = qtk_toml_set_text(table, "checkpoint", t->checkpoint)) != QTK_OK ||

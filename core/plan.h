@@ -108,7 +108,7 @@ struct qtk_plan_adapt {
   struct qtk_dataset_recipe data, validation; /* validation.path NULL: none */
   struct qtk_dataset data_read, validation_read; /* numbers alone; name NULL: there is none, or no
                                                     tokenizer to read it with */
-  int64_t longest;                  /* tokens of the longest sequence; at most, if none is read */
+  int64_t longest;                  /* tokens of a pass; at most, if none is read */
   struct qtk_engine_sizes sizes[2]; /* without checkpoints, with them */
   int checkpoint;                   /* the one of the two that is done */
   int taught;                       /* its loss compares with the unquantized model's logits */

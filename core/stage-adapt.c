@@ -122,6 +122,7 @@ static int adapt_rule(struct adaptation *a, struct qtk_train_rule *rule)
                                                 .clip = t->clip},
                                   .schedule = {.steps = a->steps},
                                   .batch = t->batch,
+                                  .micro_batch = t->micro_batch,
                                   .checkpoint = a->plan->checkpoint};
   if (warmup >= (double)a->steps)
     return qtk_toml_error(qtk_toml_get(a->plan->table, "warmup"),

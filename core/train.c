@@ -8,18 +8,21 @@
 
 #include "core/context.h"
 #include "core/error.h"
+#include "core/train-group.h"
 
 struct qtk_train {
   struct qtk_context *ctx;
   struct qtk_engine *engine;
   struct qtk_train_rule rule;
   const struct qtk_examples *examples;
-  struct qtk_session *session; /* of one sequence */
+  struct train_group group;
+  struct qtk_session *session; /* of a group */
   struct qtk_engine *teacher;  /* NULL: none */
   struct qtk_session *lesson;  /* of the teacher */
   struct qtk_optimizer *optimizer;
   int64_t steps;  /* done */
   int64_t *order; /* [n] the permutation of `epoch` */
+  int64_t *picked; /* [room of the group] */
   int64_t epoch;
 };
 
@@ -55,68 +58,80 @@ static int64_t train_pick(struct qtk_train *t, int64_t i)
 
 /* ---- a step --------------------------------------------------------------------------- */
 
-static struct qtk_batch train_sequence(const struct qtk_examples *e, int64_t number)
-{
-  int64_t start = e->starts[number];
-
-  return (struct qtk_batch){.tokens = e->starts[number + 1] - start,
-                            .ids = e->ids + start,
-                            .targets = e->targets + start,
-                            .weights = e->weights + start,
-                            .sequences = 1};
-}
-
 /* Weight of all sequences of a step: what each one's gradient is divided by. */
 static double train_weight(struct qtk_train *t, int64_t step)
 {
+  const struct qtk_examples *e = t->examples;
   double weight = 0.0;
 
   for (int64_t i = 0; i < t->rule.batch; i++) {
-    struct qtk_batch b = train_sequence(t->examples, train_pick(t, (step - 1) * t->rule.batch + i));
-    for (int64_t k = 0; k < b.tokens; k++)
-      weight += b.targets[k] >= 0 ? (double)b.weights[k] : 0.0;
+    int64_t number = train_pick(t, (step - 1) * t->rule.batch + i);
+    for (int64_t k = e->starts[number]; k < e->starts[number + 1]; k++)
+      weight += e->targets[k] >= 0 ? (double)e->weights[k] : 0.0;
   }
   return weight;
 }
 
-/* What the teacher says of the sequence. */
-static int train_lesson(struct qtk_train *t, const struct qtk_batch *batch)
+/* What the teacher says of the group. */
+static int train_lesson(struct qtk_train *t)
 {
   struct qtk_tensor hidden;
   int rc;
 
   if (t->teacher == NULL)
     return QTK_OK;
-  rc = qtk_session_forward(t->lesson, batch->ids, &batch->tokens, &hidden);
+  rc = qtk_session_forward(t->lesson, t->group.batch.ids, t->group.lengths, &hidden);
   if (rc == QTK_OK)
     qtk_session_teach(t->session, t->teacher, &hidden);
   return rc;
 }
 
-static int train_one(struct qtk_train *t, int64_t step, int64_t number, double weight,
-                     struct qtk_train_step *out)
+/* The group at hand; step 0: nothing is learned from it. */
+static int train_forward(struct qtk_train *t, int64_t step, struct qtk_tensor *hidden)
 {
-  struct qtk_batch batch = train_sequence(t->examples, number);
-  const int64_t starts[] = {0, batch.tokens};
-  const uint64_t name = (uint64_t)number;
+  int rc;
+
+  qtk_session_train(t->session, step, t->group.numbers);
+  rc = train_lesson(t);
+  return rc == QTK_OK ? qtk_session_forward(t->session, t->group.batch.ids, t->group.lengths, hidden)
+                      : rc;
+}
+
+/* Which of the data a loss is not finite of. */
+static int train_check_loss(const struct qtk_train *t, double sum)
+{
+  if (isfinite(sum))
+    return QTK_OK;
+  if (t->group.batch.sequences > 1)
+    return qtk_error(QTK_ENUMERIC, "the loss of sequence %llu and of %lld that run with it is not "
+                                   "finite",
+                     (unsigned long long)t->group.numbers[0],
+                     (long long)t->group.batch.sequences - 1);
+  return qtk_error(QTK_ENUMERIC, "the loss of sequence %llu is not finite",
+                   (unsigned long long)t->group.numbers[0]);
+}
+
+/* Those of the step from number i on that run together, or those that are left of it. */
+static int train_some(struct qtk_train *t, int64_t step, int64_t i, double weight,
+                      struct qtk_train_step *out)
+{
+  int64_t n = t->rule.batch - i < t->group.room ? t->rule.batch - i : t->group.room;
   struct qtk_tensor hidden;
   double sum, scored;
   int rc;
 
-  batch.starts = starts;
-  qtk_session_train(t->session, step, &name);
-  rc = train_lesson(t, &batch);
+  for (int64_t k = 0; k < n; k++)
+    t->picked[k] = train_pick(t, (step - 1) * t->rule.batch + i + k);
+  rc = train_group_take(&t->group, t->examples, t->picked, n);
   if (rc == QTK_OK)
-    rc = qtk_session_forward(t->session, batch.ids, &batch.tokens, &hidden);
+    rc = train_forward(t, step, &hidden);
   if (rc == QTK_OK)
-    rc = qtk_session_backward(t->session, &batch, &hidden, 1.0 / weight, &sum, &scored);
+    rc = qtk_session_backward(t->session, &t->group.batch, &hidden, 1.0 / weight, &sum, &scored);
   if (rc != QTK_OK)
     return rc;
   out->loss += sum / weight;
-  out->tokens += batch.tokens;
-  return isfinite(sum) ? QTK_OK
-                       : qtk_error(QTK_ENUMERIC, "the loss of sequence %lld is not finite",
-                                   (long long)number);
+  out->tokens += t->group.batch.tokens;
+  return train_check_loss(t, sum);
 }
 
 int qtk_train_next(struct qtk_train *t, struct qtk_train_step *out)
@@ -129,8 +144,8 @@ int qtk_train_next(struct qtk_train *t, struct qtk_train_step *out)
       .step = step, .learning_rate = t->rule.optimizer.learning_rate * factor};
   if (rc == QTK_OK && weight <= 0.0)
     rc = qtk_error(QTK_EINPUT, "step %lld: none of its tokens is scored", (long long)step);
-  for (int64_t i = 0; rc == QTK_OK && i < t->rule.batch; i++)
-    rc = train_one(t, step, train_pick(t, (step - 1) * t->rule.batch + i), weight, out);
+  for (int64_t i = 0; rc == QTK_OK && i < t->rule.batch; i += t->group.room)
+    rc = train_some(t, step, i, weight, out);
   if (rc == QTK_OK)
     rc = qtk_check_stop(t->ctx);
   if (rc == QTK_OK)
@@ -146,18 +161,13 @@ int qtk_train_next(struct qtk_train *t, struct qtk_train_step *out)
 static int train_look(struct qtk_train *t, const struct qtk_examples *examples, int64_t number,
                       double *sum, double *weight)
 {
-  struct qtk_batch batch = train_sequence(examples, number);
-  const int64_t starts[] = {0, batch.tokens};
   struct qtk_tensor hidden;
-  int rc;
+  int rc = train_group_take(&t->group, examples, &number, 1);
 
-  batch.starts = starts;
-  qtk_session_train(t->session, 0, NULL);
-  rc = train_lesson(t, &batch);
   if (rc == QTK_OK)
-    rc = qtk_session_forward(t->session, batch.ids, &batch.tokens, &hidden);
+    rc = train_forward(t, 0, &hidden);
   if (rc == QTK_OK)
-    rc = qtk_session_loss(t->session, &batch, &hidden, NULL, sum, weight);
+    rc = qtk_session_loss(t->session, &t->group.batch, &hidden, NULL, sum, weight);
   return rc == QTK_OK ? qtk_check_stop(t->ctx) : rc;
 }
 
@@ -177,6 +187,19 @@ int qtk_train_measure(struct qtk_train *t, const struct qtk_examples *examples, 
 
 /* ---- a training ------------------------------------------------------------------------- */
 
+static int train_lists(struct qtk_train *t)
+{
+  int64_t together = t->rule.micro_batch > 1 ? t->rule.micro_batch : 1;
+
+  if (together > t->rule.batch)
+    together = t->rule.batch;
+  t->order = calloc((size_t)t->examples->n, sizeof *t->order);
+  t->picked = calloc((size_t)together, sizeof *t->picked);
+  if (t->order == NULL || t->picked == NULL)
+    return qtk_error_memory((size_t)(t->examples->n + together) * sizeof *t->order, "an order");
+  return train_group_init(&t->group, together);
+}
+
 static int train_open(struct qtk_train *t, int adapter)
 {
   int rc = qtk_engine_train_only(t->engine, adapter);
@@ -184,7 +207,7 @@ static int train_open(struct qtk_train *t, int adapter)
   if (rc == QTK_OK)
     rc = qtk_optimizer_new(t->ctx, t->engine, adapter, &t->rule.optimizer, &t->optimizer);
   if (rc == QTK_OK)
-    rc = qtk_session_new(t->engine, 1, 0, &t->session);
+    rc = qtk_session_new(t->engine, t->group.room, 0, &t->session);
   if (rc == QTK_OK)
     qtk_session_checkpoint(t->session, t->rule.checkpoint);
   return rc;
@@ -204,9 +227,9 @@ int qtk_train_new(struct qtk_context *ctx, struct qtk_engine *engine, int adapte
     return qtk_error_memory(sizeof *t, "a training");
   *t = (struct qtk_train){
       .ctx = ctx, .engine = engine, .rule = *rule, .examples = examples, .epoch = -1};
-  t->order = calloc((size_t)examples->n, sizeof *t->order);
-  rc = t->order != NULL ? train_open(t, adapter)
-                        : qtk_error_memory((size_t)examples->n * sizeof *t->order, "an order");
+  rc = train_lists(t);
+  if (rc == QTK_OK)
+    rc = train_open(t, adapter);
   if (rc != QTK_OK) {
     qtk_train_free(t);
     return rc;
@@ -222,14 +245,16 @@ void qtk_train_free(struct qtk_train *t)
   qtk_session_free(t->session);
   qtk_session_free(t->lesson);
   qtk_optimizer_free(t->optimizer);
+  train_group_free(&t->group);
   free(t->order);
+  free(t->picked);
   free(t);
 }
 
 int qtk_train_teach(struct qtk_train *t, struct qtk_engine *teacher)
 {
   t->teacher = teacher;
-  return qtk_session_new(teacher, 1, 0, &t->lesson);
+  return qtk_session_new(teacher, t->group.room, 0, &t->lesson);
 }
 
 int64_t qtk_train_steps(const struct qtk_train *t)

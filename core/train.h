@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Training of one adapter on labelled sequences.
  *
- * A step goes over `batch` sequences, one after the other: the loss of a step is the sum
+ * A step goes over `batch` sequences, one after the other or some together: the loss of a step is the sum
  * over its scored tokens divided by their weight, whatever the lengths of its
  * sequences. Which sequences a step takes is drawn from the seed: every epoch is a
  * permutation of all. Gradients are added in the order of the sequences, so that
- * nothing depends on threads or memory. */
+ * nothing depends on threads or memory. How many go through the model at once is the rule's to
+ * say: sums over tokens may then round differently. */
 #ifndef QTK_CORE_TRAIN_H
 #define QTK_CORE_TRAIN_H
 
@@ -17,6 +18,7 @@ struct qtk_train_rule {
   struct qtk_optimizer_rule optimizer;
   struct qtk_schedule schedule;
   int64_t batch;  /* sequences a step */
+  int64_t micro_batch; /* of them that go through the model at once; 0: 1 */
   int checkpoint; /* activations by block, made again in backward */
 };
 

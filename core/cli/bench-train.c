@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * qtk bench: a window of training, forward, backward and the optimizer's step, with an
+ * qtk bench: windows of training, forward, backward and the optimizer's step, with an
  * adapter that the user names. */
 #include <string.h>
 
@@ -10,12 +10,12 @@
 #include "core/registry.h"
 #include "core/train.h"
 
-/* A training on one sequence, and what it stands on. */
+/* A training on a batch, and what it stands on. */
 struct bench_training {
   struct qtk_options *options;
   struct qtk_engine *engine;
   struct qtk_train *train;
-  int64_t starts[2];
+  int64_t starts[BENCH_BATCH + 1];
   struct qtk_examples examples;
 };
 
@@ -52,7 +52,7 @@ static int train_open(struct bench *b, struct bench_training *t)
   const struct qtk_train_rule rule = {
     .optimizer = {.learning_rate = 1e-5, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .clip = 1},
     .schedule = {.shape = QTK_SCHEDULE_CONSTANT, .steps = BENCH_MOST + 2},
-    .batch = 1, .checkpoint = b->block};
+    .batch = b->batch, .micro_batch = b->batch, .checkpoint = b->block};
   int rc = qtk_registry_get(QTK_ADAPTER, b->adapter, &plugin);
   if (rc == QTK_OK)
     rc = train_options(b, &plugin->plugin, &t->options);
@@ -62,8 +62,9 @@ static int train_open(struct bench *b, struct bench_training *t)
                                        .ops = &plugin->ops.adapter,
                                        .options = t->options->values};
   rc = qtk_engine_open(b->ctx, b->model, &adapter, 1, &t->engine);
-  t->starts[1] = b->train;
-  t->examples = (struct qtk_examples){.n = 1, .starts = t->starts, .ids = b->ids,
+  for (int64_t i = 0; i < b->batch; i++)
+    t->starts[i + 1] = t->starts[i] + b->train;
+  t->examples = (struct qtk_examples){.n = b->batch, .starts = t->starts, .ids = b->ids,
                                       .targets = b->ids + 1, .weights = b->weights};
   return rc == QTK_OK ? qtk_train_new(b->ctx, t->engine, 0, &rule, &t->examples, &t->train) : rc;
 }
@@ -71,15 +72,10 @@ static int train_open(struct bench *b, struct bench_training *t)
 /* What was held at most, kind by kind. */
 static void train_memory(const struct qtk_arena *arena, struct bench_row *row)
 {
-  size_t n = 0;
   row->resident = qtk_peak_rss();
   row->counted = arena->peak;
-  for (int i = 0; i < arena->n_categories; i++) {
-    const struct qtk_arena_category *c = &arena->categories[i];
-    if (c->peak >= 100000 && n < sizeof row->memory - 64)
-      n += (size_t)snprintf(row->memory + n, sizeof row->memory - n, "%s%.40s %.1f",
-                            n > 0 ? ", " : "", c->what, (double)c->peak / 1e6);
-  }
+  row->n_kinds = arena->n_categories;
+  memcpy(row->kinds, arena->categories, sizeof row->kinds);
 }
 
 static int train_steps(struct bench *b, struct bench_training *t, struct bench_row *row)

@@ -27,7 +27,7 @@ static int64_t bench_weights(const struct bench *b, double *bytes)
   return weights;
 }
 
-/* Of n tokens: products with weights, and of attention with all tokens before. Training
+/* Of a window of n tokens: products with weights, and of attention with all tokens before. Training
  * counts them again for the gradients of what they read; attention's take 5 products
  * where forward takes 2. */
 static double bench_flop(const struct bench *b, int64_t weights, int64_t n, int training)
@@ -132,10 +132,28 @@ static void bench_json(const struct bench *b, const struct bench_row *row,
   bench_mean(b, row, &mean, &deviation);
   printf("{\"test\":\"%s\",\"tokens_per_second\":%.17g,\"deviation\":%.17g,\"gflops\":%.17g,"
          "\"sgemm_gflops\":%.17g,\"gigabytes_per_second\":%.17g,\"read_gigabytes_per_second\":%.17g,"
-         "\"resident_bytes\":%" PRIu64 ",\"counted_bytes\":%" PRIu64 ",\"threads\":%" PRId64 "}\n",
+         "\"resident_bytes\":%" PRIu64 ",\"counted_bytes\":%" PRIu64 ",\"threads\":%" PRId64,
          row->name, mean, deviation, row->flop * mean / row->tokens / 1e9, m->sgemm / 1e9,
          row->bytes * mean / row->tokens / 1e9, m->read / 1e9, row->resident, row->counted,
          b->threads);
+  for (int i = 0; i < row->n_kinds; i++)
+    printf("%s\"%s\":%" PRIu64, i > 0 ? "," : ",\"peak_bytes\":{", row->kinds[i].what,
+           row->kinds[i].peak);
+  puts(row->n_kinds > 0 ? "}}" : "}");
+}
+
+/* What was held at most, and of which kinds. */
+static void bench_memory(const struct bench *b, const struct bench_row *row)
+{
+  const char *before = " (";
+  printf("\n%s with %s, checkpoint %s: at most %.1f MB of the process, %.1f MB counted", row->name,
+         b->adapter, b->checkpoint, (double)row->resident / 1e6, (double)row->counted / 1e6);
+  for (int i = 0; i < row->n_kinds; i++)
+    if (row->kinds[i].peak >= 100000) {
+      printf("%s%s %.1f", before, row->kinds[i].what, (double)row->kinds[i].peak / 1e6);
+      before = ", ";
+    }
+  puts(*before == ',' ? ")" : "");
 }
 
 static void bench_share(struct cli_table *t, double value, double of)
@@ -166,6 +184,13 @@ static void bench_name(struct bench_row *row, const char *what, int64_t tokens)
   row->tokens = (double)tokens;
 }
 
+static void bench_train_name(const struct bench *b, struct bench_row *row)
+{
+  bench_name(row, "train", b->train);
+  if (b->batch > 1)
+    snprintf(row->name, sizeof row->name, "train%" PRId64 "x%" PRId64, b->batch, b->train);
+}
+
 static int bench_print(const struct bench *b, const struct bench_row *rows, int n,
                        const struct cli_machine *m)
 {
@@ -189,9 +214,7 @@ static int bench_print(const struct bench *b, const struct bench_row *rows, int 
   int rc = cli_table_print(&t);
   for (int i = 0; i < n && rc == QTK_OK; i++)
     if (rows[i].resident > 0)
-      printf("\n%s with %s, checkpoint %s: at most %.1f MB of the process, %.1f MB counted (%s)\n",
-             rows[i].name, b->adapter, b->checkpoint, (double)rows[i].resident / 1e6,
-             (double)rows[i].counted / 1e6, rows[i].memory);
+      bench_memory(b, &rows[i]);
   return rc == QTK_OK ? cli_flush() : rc;
 }
 
@@ -206,8 +229,9 @@ static int bench_measure(struct bench *b)
   struct bench_row rows[3] = {0}, *row = rows;
   int rc = QTK_OK;
   if (b->train > 0) {
-    bench_name(row, "train", b->train);
-    row->flop = bench_flop(b, weights, b->train, 1);
+    bench_train_name(b, row);
+    row->flop = (double)b->batch * bench_flop(b, weights, b->train, 1);
+    row->tokens *= (double)b->batch;
     rc = bench_train(b, row++);
   }
   if (rc == QTK_OK)
@@ -232,7 +256,7 @@ static int bench_measure(struct bench *b)
 static int bench_fill(struct bench *b)
 {
   int64_t most = b->context > b->generate ? b->context : b->generate;
-  most = b->train > most ? b->train : most;
+  most = b->train * b->batch > most ? b->train * b->batch : most;
   b->ids = qtk_alloc(b->ctx, (size_t)(most + 1) * sizeof *b->ids, "tokens");
   b->weights = qtk_alloc(b->ctx, (size_t)(most + 1) * sizeof *b->weights, "tokens");
   if (b->ids == NULL || b->weights == NULL)
@@ -277,9 +301,9 @@ static int bench_check(struct bench *b)
 {
   b->block = strcmp(b->checkpoint, "block") == 0;
   if ((b->context != 0 && b->context < 2) || b->generate < 0 || b->repetitions < 1 ||
-      b->repetitions > BENCH_MOST || b->threads < 0)
+      b->repetitions > BENCH_MOST || b->threads < 0 || b->batch < 1 || b->batch > BENCH_BATCH)
     return qtk_error(QTK_EUSAGE, "bench: --context is 0 or at least 2, --generate and --threads at "
-                                 "least 0, --repetitions 1 to %d", BENCH_MOST);
+                                 "least 0, --repetitions 1 to %d, --batch 1 to %d", BENCH_MOST, BENCH_BATCH);
   if (!b->block && strcmp(b->checkpoint, "none") != 0)
     return qtk_error(QTK_EUSAGE, "bench: --checkpoint %s: allowed are none, block", b->checkpoint);
   if (b->adapter == NULL && (b->train >= 0 || b->set.n > 0))
@@ -296,7 +320,7 @@ static int bench_check(struct bench *b)
 
 int cli_bench(int argc, char **argv)
 {
-  struct bench b = {.context = 2048, .generate = 64, .train = -1, .repetitions = 3,
+  struct bench b = {.context = 2048, .generate = 64, .train = -1, .batch = 1, .repetitions = 3,
                     .backend = "auto", .checkpoint = "none"};
   const struct cli_option options[] = {
     {"context", CLI_INT, &b.context, "N", "tokens of the window that is evaluated (2048; 0: none)"},
@@ -304,6 +328,7 @@ int cli_bench(int argc, char **argv)
     {"adapter", CLI_TEXT, &b.adapter, "METHOD", "adapter plugin to train with (none)"},
     {"set", CLI_LIST, &b.set, "KEY=VALUE", "an option of the adapter; may be given often"},
     {"train", CLI_INT, &b.train, "N", "tokens of the window that is trained on (512)"},
+    {"batch", CLI_INT, &b.batch, "N", "windows that are trained on at once (1)"},
     {"checkpoint", CLI_TEXT, &b.checkpoint, "none|block", "activations kept in training (none)"},
     {"repetitions", CLI_INT, &b.repetitions, "N", "times each is done, 1 to 64 (3)"},
     {"threads", CLI_INT, &b.threads, "N", "threads; 0: all cores (0)"},

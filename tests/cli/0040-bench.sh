@@ -28,6 +28,9 @@ test "$(wc -l <out)" = 1 || fail "more than the training"
 grep '"test":"train24".*"resident_bytes":[1-9].*"counted_bytes":[1-9]' out ||
   fail "no memory: $(cat out)"
 
+expect_status 0 qtk bench job.qtk --context 0 --generate 0 --adapter peqa --train 24 --batch 3 --json
+grep '"test":"train3x24".*"peak_bytes":{.*"gradients":[1-9]' out || fail "no batch: $(cat out)"
+
 # mistake STATUS TEXT OPTION ...
 mistake ()
 {
@@ -40,6 +43,7 @@ mistake 1 "--train wants --adapter" --train 8
 mistake 1 "--set wants --adapter" --set relative=false
 mistake 1 "allowed are none, block" --adapter peqa --checkpoint all
 mistake 1 "--train 1" --adapter peqa --train 1
+mistake 1 "--batch 1 to 64" --adapter peqa --batch 65
 mistake 1 "nothing is left" --context 0 --generate 0
 mistake 1 "expected KEY=VALUE" --adapter peqa --set relative
 mistake 2 "relativ" --adapter peqa --set relativ=false

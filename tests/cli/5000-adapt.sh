@@ -105,6 +105,7 @@ mistake 'did you mean "steps"' stage.tune.step=3
 mistake 'steps = 0' stage.tune.steps=0
 mistake 'one of the two' stage.tune.epochs=1
 mistake 'batch = 0' stage.tune.batch=0
+mistake 'micro_batch = 3: a step has 2 sequences' stage.tune.micro_batch=3
 mistake 'length = 1' stage.tune.length=1
 mistake 'this model was made for' stage.tune.length=100000
 mistake 'learning_rate = -1' stage.tune.learning_rate=-1

@@ -89,14 +89,16 @@ megabytes ()
   sed -n "s/.*$1 \([0-9.]*\) MB.*/\1/p; s/.*[ ,]\([0-9.]*\) MB $1.*/\1/p" "$2" | head -n 1
 }
 
-for way in none block; do
-  expect_status 0 qtk run job.toml --dry-run --set stage.tune.checkpoint=$way
+for how in "none 1" "block 1" "none 2"; do
+  way=${how% *} batch=${how#* }
+  expect_status 0 qtk run job.toml --dry-run --set stage.tune.checkpoint=$way \
+    --set stage.tune.micro_batch=$batch
   planned=$(megabytes memory out)
   expect_status 0 qtk bench model --adapter lora --train 256 --context 0 --generate 0 \
-    --repetitions 1 --threads 2 --checkpoint $way
+    --repetitions 1 --threads 2 --checkpoint $way --batch $batch
   counted=$(megabytes counted out)
   awk -v p="$planned" -v c="$counted" 'BEGIN { exit !(p > 0.9 * c && p < 1.1 * c) }' ||
-    fail "$way: planned $planned MB, counted $counted MB"
+    fail "$how: planned $planned MB, counted $counted MB"
 done
 
 # ---- a limit ----

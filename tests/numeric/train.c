@@ -145,6 +145,8 @@ struct method {
 static const struct method methods[] = {{"peqa", "relative = true", 3e-2},
                                         {"lora", "rank = 4\ndropout = 0.1", 1e-2}};
 
+static const struct method side = {"qst", "reduction = 4\nform = \"code\"", 1e-2};
+
 /* A small model, its linears on 3 bits, with the plugin's adapter. */
 struct learner {
   const struct method *method;
@@ -156,7 +158,8 @@ struct learner {
   struct qtk_examples examples;
 };
 
-static void learner_open(struct learner *l, const struct method *method, int checkpoint)
+static void learner_open(struct learner *l, const struct method *method, int checkpoint,
+                         int64_t micro_batch)
 {
   struct qtk_train_rule rule = train_rule;
 
@@ -170,6 +173,7 @@ static void learner_open(struct learner *l, const struct method *method, int che
   test_must(qtk_engine_open(ctx, l->m.model, &adapter, 1, &l->m.engine), "engine");
   rule.optimizer.learning_rate = method->rate;
   rule.checkpoint = checkpoint;
+  rule.micro_batch = micro_batch;
   test_must(qtk_train_new(ctx, l->m.engine, 0, &rule, &l->examples, &l->train), "training");
 }
 
@@ -233,7 +237,7 @@ static float *learner_whole(const struct method *method, int checkpoint, size_t 
 {
   struct learner l;
 
-  learner_open(&l, method, checkpoint);
+  learner_open(&l, method, checkpoint, 1);
   learner_run(&l, 12, first, last);
   float *all = learner_parts(&l, n);
   learner_close(&l);
@@ -245,11 +249,11 @@ static float *learner_broken(const struct method *method, size_t *n)
   struct learner l;
   double first, last;
 
-  learner_open(&l, method, 0);
+  learner_open(&l, method, 0, 1);
   learner_run(&l, 5, &first, &last);
   float *half = learner_parts(&l, n);
   learner_close(&l);
-  learner_open(&l, method, 0);
+  learner_open(&l, method, 0, 1);
   learner_restore(&l, half, 5);
   learner_run(&l, 7, &first, &last);
   free(half);
@@ -295,6 +299,49 @@ static void train_all(const struct method *method)
   free(whole);
 }
 
+/* ---- sequences at once ------------------------------------------------------------------------ */
+
+/* First moments after a step over batches of `micro_batch`: a tenth of the gradients. */
+static double micro_step(struct learner *l, int64_t micro_batch, double *loss, float *moments)
+{
+  struct qtk_train_step s;
+  struct qtk_param param;
+  struct qtk_tensor t;
+  double most = 0.0;
+
+  learner_open(l, l->method, 0, micro_batch);
+  test_must(qtk_train_next(l->train, &s), "step");
+  for (int i = 0; qtk_optimizer_part(qtk_train_optimizer(l->train), i, 1, &param, &t); i++)
+    for (int64_t k = 0; k < t.shape[0]; k++) {
+      *moments = ((const float *)t.data)[k];
+      most = fmax(most, fabs((double)*moments++));
+    }
+  *loss = s.loss;
+  learner_close(l);
+  return most;
+}
+
+#define MICRO_ROOM (1 << 17)
+
+/* Two and one of a step's three sequences, or all at once: the same but for rounding. */
+static void micro_all(const struct method *method)
+{
+  struct learner l = {.method = method};
+  float *one = calloc(2 * MICRO_ROOM, sizeof *one), *other = one + MICRO_ROOM;
+  double loss, again, most = micro_step(&l, 1, &loss, one);
+
+  for (int64_t n = 2; n <= 3; n++) {
+    double worst = 0.0;
+    micro_step(&l, n, &again, other);
+    for (size_t i = 0; i < MICRO_ROOM; i++)
+      worst = fmax(worst, fabs((double)one[i] - (double)other[i]));
+    tap_ok(most > 0.0 && worst < 1e-5 * most && fabs(loss - again) < 1e-6 * loss,
+           "%s, %d sequences at once: gradients within %.1g, losses within %.1g", method->name,
+           (int)n, worst / most, fabs(loss - again) / loss);
+  }
+  free(one);
+}
+
 /* ---- what is left of it --------------------------------------------------------------------- */
 
 static float *tuned_logits(struct test_model *m)
@@ -311,7 +358,7 @@ static void tuned_all(const struct method *method)
   double first, last;
   size_t n = logits_count() * sizeof(float);
 
-  learner_open(&l, method, 0);
+  learner_open(&l, method, 0, 1);
   l.m.vocabulary = qtk_model_info(l.m.model)->vocabulary;
   float *base = tuned_logits(&l.m);
   learner_run(&l, 3, &first, &last);
@@ -360,7 +407,7 @@ static void tape_all(const struct method *method)
   uint64_t tape, most;
 
   for (int checkpoint = 0; checkpoint <= 1; checkpoint++) {
-    learner_open(&l, method, checkpoint);
+    learner_open(&l, method, checkpoint, 1);
     most = checkpoint ? 0 : tape_bytes(qtk_model_info(l.m.model), LENGTH);
     qtk_arena_reset_peak(&ctx->arena);
     learner_run(&l, 1, &first, &last);
@@ -379,7 +426,9 @@ int main(void)
   for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
     train_all(&methods[i]);
     tuned_all(&methods[i]);
+    micro_all(&methods[i]);
   }
+  micro_all(&side);
   tape_all(&methods[0]);
   toy_end();
   return tap_end();
