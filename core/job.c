@@ -13,7 +13,8 @@ static const char *const job_top_keys[] = {"job", "model", "stage", "output", NU
 static const char *const job_keys[] = {"name",    "seed",         "backend",
                                        "threads", "memory_limit", NULL};
 static const char *const job_model_keys[] = {"path", "source", "adapter", NULL};
-static const char *const job_output_keys[] = {"bundle", "adapter", "report", "page", NULL};
+static const char *const job_output_keys[] = {"bundle", "base",   "adapter",
+                                              "report", "page", NULL};
 
 /* ---- replaced keys ------------------------------------------------------------ */
 
@@ -247,6 +248,7 @@ static int job_read_output(struct qtk_job *job)
     const char *otherwise;
     char **path;
   } outputs[] = {{job_changes_model(job) ? ".qtk" : NULL, &job->bundle},
+                 {NULL, &job->base},
                  {NULL, &job->adapter},
                  {".json", &job->report},
                  {NULL, &job->page}};
@@ -281,6 +283,7 @@ void qtk_job_free(struct qtk_job *job)
   for (char **a = job->adapters; a != NULL && *a != NULL; a++)
     free(*a);
   free(job->adapters);
+  free(job->base);
   free(job->adapter);
   free(job->bundle);
   free(job->report);

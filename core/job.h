@@ -136,6 +136,7 @@ struct qtk_job {
   struct qtk_job_stage *stages;
   size_t n_stages;
   char *bundle, *report; /* NULL: none */
+  char *base;            /* the model without what the job trains and leaves on it; NULL: none */
   char *adapter;         /* the file of the one that the job trains; NULL: none */
   char *page;            /* the report as HTML; NULL: none */
   /* Expressions, ended by NULL, of the linears of the finished job that are done again; or NULL.

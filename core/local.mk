@@ -151,12 +151,14 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/pattern.c %D%/pattern.h \
 	%D%/part-digest.c \
 	%D%/pipeline.c %D%/pipeline.h \
+	%D%/pipeline-base.c \
 	%D%/pipeline-input.c \
 	%D%/pipeline-output.c %D%/pipeline-output.h \
 	%D%/pipeline-redo.c \
 	%D%/plan.c %D%/plan.h \
 	%D%/plan-adapt.c \
 	%D%/plan-adapt-text.c \
+	%D%/plan-base.c \
 	%D%/plan-budget.c \
 	%D%/plan-calibrate.c \
 	%D%/plan-data.c \

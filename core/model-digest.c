@@ -10,25 +10,49 @@
 
 #define DIGEST_FLOATS (1 << 16) /* hashed at once where there are only rows */
 
-/* Of a tensor that has no bytes of its own here: the floats of its rows. */
-static int digest_rows(const struct qtk_stored *stored, uint8_t out[QTK_DIGEST_BYTES])
+/* Rows of a tensor that has no bytes of its own here, as f16. */
+static int digest_halves(const struct qtk_qtensor *view, struct qtk_digest *d)
 {
-  int64_t rows = stored->view.layout.rows, cols = stored->view.layout.cols;
+  int64_t rows = view->layout.rows, cols = view->layout.cols;
   int64_t at_once = cols < DIGEST_FLOATS ? DIGEST_FLOATS / cols : 1;
-  uint8_t parts[QTK_PARTS][QTK_DIGEST_BYTES] = {0};
-  struct qtk_digest d;
-  float *floats = malloc((size_t)(at_once * cols) * sizeof *floats);
-  int rc = floats == NULL ? qtk_error_memory((size_t)(at_once * cols) * 4, "a digest") : QTK_OK;
+  size_t most = (size_t)(at_once * cols);
+  float *floats = malloc(most * sizeof *floats);
+  uint16_t *halves = malloc(most * sizeof *halves);
+  int rc = floats && halves ? QTK_OK : qtk_error_memory(most * 6, "a digest");
 
-  qtk_digest_begin(&d);
   for (int64_t row = 0; rc == QTK_OK && row < rows; row += at_once) {
     int64_t n = rows - row < at_once ? rows - row : at_once;
-    rc = stored->view.dequantize(&stored->view, row, n, floats, cols);
-    qtk_digest_add(&d, floats, (size_t)(n * cols) * sizeof *floats);
+    rc = view->dequantize(view, row, n, floats, cols);
+    if (rc == QTK_OK)
+      rc = qtk_convert(QTK_F16, halves, QTK_F32, floats, (size_t)(n * cols));
+    if (rc == QTK_OK)
+      qtk_digest_add(d, halves, (size_t)(n * cols) * sizeof *halves);
   }
   free(floats);
+  free(halves);
+  return rc;
+}
+
+/* As a bundle will hold it, so that what is bound to the model is bound to its bundle, too. */
+static int digest_rows(const struct qtk_stored *stored, uint8_t out[QTK_DIGEST_BYTES])
+{
+  uint8_t parts[QTK_PARTS][QTK_DIGEST_BYTES] = {0};
+  struct qtk_stored held = *stored;
+  struct qtk_digest d;
+  int rc;
+
+  held.view.layout = (struct qtk_qlayout){.encoding = QTK_DENSE,
+                                          .dtype = QTK_F16,
+                                          .rows = stored->view.layout.rows,
+                                          .cols = stored->view.layout.cols};
+  qtk_digest_begin(&d);
+  rc = digest_halves(&stored->view, &d);
   qtk_digest_end(&d, parts[QTK_PART_CODES]);
-  return rc == QTK_OK ? qtk_stored_digest_of_parts(stored, parts, out) : rc;
+  if (rc == QTK_OK)
+    rc = qtk_qlayout_init(&held.view.layout);
+  return rc == QTK_OK ? qtk_stored_digest_of_parts(&held, (const uint8_t(*)[QTK_DIGEST_BYTES])parts,
+                                                   out)
+                      : rc;
 }
 
 static int digest_tensor(struct qtk_model *m, int i, uint8_t out[QTK_DIGEST_BYTES])

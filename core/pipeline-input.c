@@ -70,7 +70,7 @@ static void inputs_plugin(const struct qtk_plan_method *method, struct qtk_str *
   inputs_loaded(method->loaded, out);
 }
 
-static int inputs_plugins(const struct qtk_plan *plan, struct qtk_inputs *inputs)
+int qtk_inputs_plugins(const struct qtk_plan *plan, struct qtk_inputs *inputs)
 {
   const struct qtk_tuned *t;
   struct qtk_str out = {0};
@@ -100,7 +100,7 @@ int qtk_inputs_read(struct qtk_context *ctx, const struct qtk_plan *plan,
     rc = qtk_model_digest(ctx, plan->source, inputs->source);
   if (rc == QTK_OK)
     rc = inputs_files(plan, inputs);
-  return rc == QTK_OK ? inputs_plugins(plan, inputs) : rc;
+  return rc == QTK_OK ? qtk_inputs_plugins(plan, inputs) : rc;
 }
 
 void qtk_inputs_end(struct qtk_inputs *inputs)

@@ -84,7 +84,7 @@ static void output_text(struct output *o, const char *name, const char *text)
 static int output_adapters(struct output *o)
 {
   const struct qtk_model *m = o->work->model;
-  while (qtk_model_tuned(m, o->n_adapters) != NULL)
+  while (o->n_adapters < o->work->plan->n_adapters && qtk_model_tuned(m, o->n_adapters) != NULL)
     o->n_adapters++;
   o->adapters = calloc((size_t)o->n_adapters + 1, sizeof *o->adapters);
   if (o->adapters == NULL)

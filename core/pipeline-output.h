@@ -17,7 +17,17 @@ struct qtk_inputs {
 };
 int qtk_inputs_read(struct qtk_context *ctx, const struct qtk_plan *plan,
                     struct qtk_inputs *inputs);
+/* inputs->plugins, a new text. */
+int qtk_inputs_plugins(const struct qtk_plan *plan, struct qtk_inputs *inputs);
 void qtk_inputs_end(struct qtk_inputs *inputs);
+
+/* What the base of a job's adapters depends on, known before the stages. */
+struct qtk_base {
+  char *portable, *plugins;
+};
+int qtk_base_begin(const struct qtk_plan *plan, const struct qtk_inputs *inputs,
+                   struct qtk_base *base);
+void qtk_base_end(struct qtk_base *base);
 
 /* A redo: QTK_EMISMATCH if the bundle was made of other inputs; then what is done again, and
  * the job that the rest was made by, are put into the text. */
@@ -26,6 +36,10 @@ int qtk_redo_portable(struct qtk_context *ctx, const struct qtk_plan *plan, stru
 /* Writes the model as the stages left it. */
 int qtk_output_bundle(struct qtk_work *work, const char *path, const char *portable,
                       const struct qtk_inputs *inputs, struct qtk_bundle_result *result);
+/* The same without the adapters that the job trained and left on it: what a job that ends before
+ * them makes. */
+int qtk_output_base(const struct qtk_work *work, const char *path, const struct qtk_base *base,
+                    const struct qtk_inputs *inputs, struct qtk_bundle_result *result);
 /* Writes the topmost adapter that lies on it. */
 int qtk_output_adapter(struct qtk_work *work, const char *path, const char *portable,
                        const struct qtk_inputs *inputs, uint64_t *bytes);

@@ -24,6 +24,7 @@ struct qtk_pipeline {
   struct qtk_work work;
   struct qtk_outcome outcome;
   struct qtk_inputs inputs;
+  struct qtk_base before; /* of the job's adapters */
   char *state_dir, *portable;
   double started;
 };
@@ -103,7 +104,7 @@ static int pipeline_check_folder(const char *path)
 
 static int pipeline_check_folders(const struct qtk_job *job)
 {
-  const char *const paths[] = {job->bundle, job->adapter, job->report, job->page};
+  const char *const paths[] = {job->bundle, job->base, job->adapter, job->report, job->page};
   int rc = QTK_OK;
   for (size_t i = 0; i < sizeof paths / sizeof *paths && rc == QTK_OK; i++)
     rc = pipeline_check_folder(paths[i]);
@@ -153,6 +154,7 @@ void qtk_pipeline_close(struct qtk_pipeline *p)
   qtk_tokenizer_close(p->work.tokenizer);
   qtk_plan_free(p->plan);
   qtk_inputs_end(&p->inputs);
+  qtk_base_end(&p->before);
   json_decref(p->outcome.report);
   free(p->state_dir);
   free(p->portable);
@@ -191,6 +193,8 @@ static int pipeline_portable(struct qtk_pipeline *p)
     rc = qtk_redo_portable(p->ctx, p->plan, &text);
   if (rc == QTK_OK && (p->portable = qtk_str_take(&text)) == NULL)
     rc = QTK_ENOMEM;
+  if (rc == QTK_OK && p->job->base != NULL)
+    rc = qtk_base_begin(p->plan, &p->inputs, &p->before);
   qtk_str_free(&text);
   return rc;
 }
@@ -305,15 +309,19 @@ static int pipeline_reports(struct qtk_pipeline *p)
 static int pipeline_outputs(struct qtk_pipeline *p)
 {
   struct qtk_outcome *o = &p->outcome;
-  struct qtk_bundle_result result = {0};
+  struct qtk_bundle_result result = {0}, base = {0};
   int rc = QTK_OK;
-  if (p->job->bundle != NULL)
+  if (p->job->base != NULL)
+    rc = qtk_output_base(&p->work, p->job->base, &p->before, &p->inputs, &base);
+  if (rc == QTK_OK && p->job->bundle != NULL)
     rc = qtk_output_bundle(&p->work, p->job->bundle, p->portable, &p->inputs, &result);
   if (rc == QTK_OK && p->job->adapter != NULL)
     rc = qtk_output_adapter(&p->work, p->job->adapter, p->portable, &p->inputs, &o->adapter_bytes);
   if (rc != QTK_OK)
     return rc;
   o->adapter = p->job->adapter;
+  o->base = p->job->base;
+  o->base_bytes = base.bytes;
   o->bundle = p->job->bundle;
   o->bundle_bytes = result.bytes;
   memcpy(o->model_digest, result.model_digest, sizeof o->model_digest);

@@ -18,6 +18,8 @@ struct qtk_outcome {
   const char *bundle;    /* path, or NULL */
   uint64_t bundle_bytes;
   char model_digest[65]; /* of the bundle's tensors */
+  const char *base;      /* path, or NULL */
+  uint64_t base_bytes;
   const char *adapter;   /* path, or NULL */
   uint64_t adapter_bytes;
   const char *report_path, *page;

@@ -280,34 +280,6 @@ int qtk_plan_adapt_begin(struct qtk_plan *plan)
   return QTK_OK;
 }
 
-/* A file of its own holds one adapter, and what it is bound to has to be there elsewhere. */
-int qtk_plan_adapt_left(const struct qtk_plan *plan)
-{
-  const struct qtk_toml *node = qtk_toml_find(plan->job->root, "output.adapter");
-  int trained = 0;
-  if (plan->job->adapter == NULL)
-    return QTK_OK;
-  for (size_t i = 0; i < plan->n_stages; i++)
-    switch (plan->stages[i].job->kind) {
-    case QTK_JOB_ADAPT:
-      trained++;
-      break;
-    case QTK_JOB_MERGE:
-      trained = 0;
-      break;
-    default:
-      break;
-    }
-  if (trained == 0)
-    return qtk_toml_error(node, "adapter: no stage of this job trains one that is left at its end");
-  if (trained == 1)
-    return QTK_OK;
-  return qtk_toml_error(node, "adapter: this job trains %d, one on top of the other, and the file "
-                              "holds one: ship them with their base in a bundle, or train them in "
-                              "jobs of their own",
-                        trained);
-}
-
 int qtk_plan_adapt_none(const struct qtk_plan *plan, const struct qtk_plan_stage *stage)
 {
   const struct qtk_toml *run = qtk_toml_get(stage->job->table, "run");

@@ -72,6 +72,8 @@ static int resolve_output(const struct qtk_job *job, struct qtk_toml *root)
   if (rc == QTK_OK)
     rc = job->bundle ? resolve_path(table, "bundle", job->bundle)
                      : qtk_toml_set_text(table, "bundle", "");
+  if (rc == QTK_OK && job->base != NULL)
+    rc = resolve_path(table, "base", job->base);
   if (rc == QTK_OK && job->adapter != NULL)
     rc = resolve_path(table, "adapter", job->adapter);
   if (rc == QTK_OK)

@@ -117,7 +117,7 @@ static uint64_t sizes_adapters(const struct qtk_plan *plan)
   return bytes;
 }
 
-static int sizes_bundle(struct qtk_plan *plan)
+static int sizes_bundle(const struct qtk_plan *plan, uint64_t *bytes)
 {
   struct qtk_stored *tensors;
   int rc = qtk_plan_tensors(plan, &tensors);
@@ -125,9 +125,19 @@ static int sizes_bundle(struct qtk_plan *plan)
     return rc;
   struct qtk_bundle_contents contents = {
     .kind = "model", .tensors = tensors, .n_tensors = qtk_model_count(plan->model)};
-  rc = qtk_bundle_size(&contents, &plan->bundle_bytes);
-  plan->bundle_bytes += sizes_texts(plan) + sizes_adapters(plan) - sizes_over_budget(plan);
+  rc = qtk_bundle_size(&contents, bytes);
+  *bytes += sizes_texts(plan) + sizes_adapters(plan) - sizes_over_budget(plan);
   free(tensors);
+  return rc;
+}
+
+static int sizes_base(struct qtk_plan *plan)
+{
+  struct qtk_plan base;
+  int rc = qtk_plan_base(plan, &base);
+  if (rc == QTK_OK)
+    rc = sizes_bundle(&base, &plan->base_bytes);
+  qtk_plan_base_end(&base);
   return rc;
 }
 
@@ -186,7 +196,7 @@ static int sizes_disk(struct qtk_plan *plan)
   const char *path = plan->job->bundle ? plan->job->bundle : plan->job->file;
   uint64_t room;
   char want[QTK_SIZE_TEXT], have[QTK_SIZE_TEXT];
-  plan->disk = sizes_state(plan) + plan->bundle_bytes;
+  plan->disk = sizes_state(plan) + plan->bundle_bytes + plan->base_bytes;
   plan->disk += plan->job->adapter != NULL ? sizes_adapters(plan) : 0;
   if (qtk_disk_free(path, &room) != QTK_OK || room >= plan->disk)
     return sizes_exports(plan);
@@ -430,7 +440,9 @@ static int sizes_memory(struct qtk_context *ctx, struct qtk_plan *plan)
 
 int qtk_plan_sizes(struct qtk_context *ctx, struct qtk_plan *plan)
 {
-  int rc = plan->job->bundle ? sizes_bundle(plan) : QTK_OK;
+  int rc = plan->job->bundle ? sizes_bundle(plan, &plan->bundle_bytes) : QTK_OK;
+  if (rc == QTK_OK && plan->job->base != NULL)
+    rc = sizes_base(plan);
   if (rc == QTK_OK)
     rc = sizes_memory(ctx, plan);
   return rc == QTK_OK ? sizes_disk(plan) : rc;

@@ -38,8 +38,9 @@ void qtk_plan_merge_end(struct qtk_plan_merge *merge);
 uint64_t qtk_plan_adapt_bytes(const struct qtk_engine_sizes *sizes);
 /* plan->adapters: those of the model as it is opened. */
 int qtk_plan_adapt_begin(struct qtk_plan *plan);
-/* The error that the file of an adapter would not hold what the job trains. */
-int qtk_plan_adapt_left(const struct qtk_plan *plan);
+/* plan->left, n_left; the error that [output] asks for an adapter, or for its base, and the job
+ * does not leave such a one. */
+int qtk_plan_left(struct qtk_plan *plan);
 /* The error that a stage cannot run over adapters that are not merged, if there are any. */
 int qtk_plan_adapt_none(const struct qtk_plan *plan, const struct qtk_plan_stage *stage);
 /* The part of it that depends on layouts; may be done again. */

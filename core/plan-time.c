@@ -211,7 +211,7 @@ int qtk_plan_time(struct qtk_context *ctx, struct qtk_plan *plan)
     rc = time_product(ctx, qtk_model_info(plan->model)->dims.hidden, &rate);
   for (int i = 0; i < qtk_model_count(plan->model); i++)
     read += qtk_qlayout_bytes(&qtk_model_tensor(plan->model, i)->layout);
-  seconds += ((double)read + 2 * (double)plan->bundle_bytes) / TIME_DISK;
+  seconds += ((double)read + 2 * (double)(plan->bundle_bytes + plan->base_bytes)) / TIME_DISK;
   plan->seconds = seconds + tokens * (double)qtk_model_parameters(plan->model) / rate;
   return rc;
 }

@@ -66,7 +66,7 @@ static int plan_fill(struct qtk_context *ctx, struct qtk_plan *plan)
   for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++)
     rc = plan_stage(ctx, plan, &plan->stages[i]);
   if (rc == QTK_OK)
-    rc = qtk_plan_adapt_left(plan);
+    rc = qtk_plan_left(plan);
   if (rc == QTK_OK)
     rc = qtk_plan_resolve(plan);
   return rc == QTK_OK ? qtk_plan_sizes(ctx, plan) : rc;

@@ -170,9 +170,13 @@ struct qtk_plan {
   struct qtk_attached *adapters;      /* that lie on it at the end, lowest first */
   int n_adapters;
 
+  size_t left;  /* the first stage that trains an adapter which is left at the end; n_stages: none */
+  int n_left;   /* of them */
+
   struct qtk_toml *resolved; /* the job with nothing left open; paths absolute */
   uint64_t memory;           /* bytes at the worst moment */
   uint64_t bundle_bytes;     /* 0: no bundle */
+  uint64_t base_bytes;       /* of job->base; 0: none */
   uint64_t disk;             /* state and outputs together */
   double seconds;            /* roughly; 0 unless asked for */
 };
@@ -223,6 +227,11 @@ QTK_PUBLIC int qtk_plan_portable(const struct qtk_plan *plan, const char *digest
  * names, shapes, layouts and who made them; places are left open. A tensor of the file
  * that can only be read by rows becomes f16. The array is freed with free. */
 QTK_PUBLIC int qtk_plan_tensors(const struct qtk_plan *plan, struct qtk_stored **tensors);
+
+/* A plan of the stages before plan->left: those that make the base of what is left. It borrows
+ * from `plan` all but its text. */
+int qtk_plan_base(const struct qtk_plan *plan, struct qtk_plan *base);
+void qtk_plan_base_end(struct qtk_plan *base);
 
 /* Who made tensor i as it is before stage number `stage`: plugin and options of *t. */
 void qtk_plan_maker(const struct qtk_plan *plan, size_t stage, int i, struct qtk_stored *t);

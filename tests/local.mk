@@ -141,6 +141,8 @@ SH_TESTS = \
 	%D%/cli/5100-adapter-files.sh \
 	%D%/cli/5101-adapter-switch.sh \
 	%D%/cli/5102-apply.sh \
+	%D%/cli/5103-base.sh \
+	%D%/cli/5104-read-by-rows.sh \
 	%D%/cli/5200-merge.sh \
 	%D%/cli/5300-papers.sh \
 	%D%/cli/5310-peft.sh \

@@ -38,7 +38,7 @@ static int run_print_plan(struct qtk_pipeline *pipeline)
 {
   const struct qtk_plan *plan;
   struct qtk_str text = {0};
-  char memory[QTK_SIZE_TEXT], disk[QTK_SIZE_TEXT], bundle[QTK_SIZE_TEXT];
+  char memory[QTK_SIZE_TEXT], disk[QTK_SIZE_TEXT], kept[QTK_SIZE_TEXT];
   int rc = qtk_pipeline_plan(pipeline, &plan);
   if (rc == QTK_OK)
     rc = qtk_toml_write(plan->resolved, &text);
@@ -47,7 +47,10 @@ static int run_print_plan(struct qtk_pipeline *pipeline)
            qtk_size_text(plan->memory, memory));
     printf("# predicted disk: %s", qtk_size_text(plan->disk, disk));
     if (plan->bundle_bytes > 0)
-      printf(", of which the bundle keeps %s", qtk_size_text(plan->bundle_bytes, bundle));
+      printf(", of which the bundle keeps %s", qtk_size_text(plan->bundle_bytes, kept));
+    if (plan->base_bytes > 0)
+      printf("%s the base keeps %s", plan->bundle_bytes > 0 ? " and" : ", of which",
+             qtk_size_text(plan->base_bytes, kept));
     printf("\n");
     printf("# predicted time: about %.2g seconds\n", plan->seconds);
     rc = run_print_adapters(plan);
@@ -67,6 +70,8 @@ static int run_print_outcome(const struct qtk_outcome *outcome)
     printf("%s", table.data ? table.data : "");
     if (outcome->bundle != NULL)
       printf("bundle  %s  %s\n", outcome->bundle, qtk_size_text(outcome->bundle_bytes, size));
+    if (outcome->base != NULL)
+      printf("base  %s  %s\n", outcome->base, qtk_size_text(outcome->base_bytes, size));
     if (outcome->adapter != NULL)
       printf("adapter  %s  %s\n", outcome->adapter, qtk_size_text(outcome->adapter_bytes, size));
     if (outcome->report_path != NULL)
