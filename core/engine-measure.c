@@ -5,8 +5,9 @@
 
 #include "core/engine-inner.h"
 #include "core/error.h"
+#include "core/moment.h"
 
-#define MEASURE_MOMENTS 2 /* of the optimizer, each as large as the parameters */
+#define MEASURE_MOMENTS 2 /* of the optimizer */
 
 static uint64_t measure_values(const struct qtk_param *p)
 {
@@ -34,24 +35,32 @@ static uint64_t measure_weights(const struct qtk_engine *e, const struct qtk_eng
 }
 
 /* Every adapter has values, the topmost alone gradients and an optimizer. */
-static void measure_params(const struct qtk_engine *e, int64_t tokens,
+static void measure_params(const struct qtk_engine *e, const struct qtk_engine_case *c,
                            struct qtk_engine_sizes *sizes)
 {
+  int desk = 0;
+
   for (int i = 0; i < e->n_adapters; i++) {
     const struct engine_adapter *a = &e->adapters[i];
-    sizes->adapters += a->ops->memory != NULL ? a->ops->memory(a->h, tokens) : 0;
+    sizes->adapters += a->ops->memory != NULL ? a->ops->memory(a->h, c->tokens) : 0;
     for (size_t k = 0; k < a->params.length; k++) {
       const struct qtk_param *p = &a->params.data[k].param;
       uint64_t n = measure_values(p);
+      int coded = c->coded && qtk_moment_codes((int64_t)n);
       sizes->parameters += sizeof(float) * n;
       if (i + 1 < e->n_adapters)
         continue;
       sizes->trainable += n;
       sizes->disk += qtk_dtype_size(p->disk_dtype) * n;
+      sizes->optimizer += MEASURE_MOMENTS * qtk_moment_bytes((int64_t)n, coded);
+      desk |= coded;
     }
   }
   sizes->gradients = sizeof(float) * sizes->trainable;
-  sizes->optimizer = MEASURE_MOMENTS * sizeof(float) * sizes->trainable;
+  sizes->moments = sizes->optimizer;
+  if (desk)
+    sizes->optimizer += qtk_moment_desk_bytes() +
+                        MEASURE_MOMENTS * sizeof(float) * QTK_MOMENT_CHUNK;
 }
 
 /* ---- a pass ------------------------------------------------------------------------------------ */
@@ -156,7 +165,7 @@ int qtk_engine_measure(struct qtk_context *ctx, const struct qtk_engine_case *c,
   if (rc != QTK_OK)
     return rc;
   sizes->weights = measure_weights(e, c);
-  measure_params(e, c->tokens, sizes);
+  measure_params(e, c, sizes);
   measure_pass(e, c, sizes);
   qtk_engine_close(e);
   return QTK_OK;

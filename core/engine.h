@@ -117,6 +117,7 @@ struct qtk_engine_case {
   int n_adapters;
   int64_t tokens; /* of a pass */
   int checkpoint;
+  int coded; /* the optimizer's moments are those of core/moment.h */
 };
 
 /* Bytes in memory, by what they are for; and what trains. */
@@ -124,6 +125,7 @@ struct qtk_engine_sizes {
   uint64_t weights, parameters, gradients, optimizer, activations, logits;
   uint64_t adapters; /* of adapters' own */
   uint64_t trainable; /* values of the topmost adapter */
+  uint64_t moments;   /* bytes of theirs; `optimizer` has what works on them besides */
   uint64_t disk;      /* their bytes in their types on disk */
 };
 /* QTK_EJOB, as when an engine is opened, for adapters that do not fit the model. */

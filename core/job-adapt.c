@@ -5,12 +5,14 @@
 
 #include "core/error.h"
 #include "core/job-stage.h"
+#include "core/optimizer.h"
 #include "core/schedule.h"
 
 const char *const qtk_job_adapt_keys[] = {
     "run",     "name",         "method",     "targets",        "data",     "validation",
     "steps",   "epochs",       "batch",      "micro_batch",    "length",   "learning_rate",
-    "schedule", "warmup",  "weight_decay", "beta1",      "beta2",          "epsilon",  "clip",
+    "schedule", "warmup",      "optimizer",  "weight_decay",   "beta1",    "beta2",
+    "epsilon", "clip",
     "checkpoint", "save_every", "evaluate_every", "patience",  "keep",     NULL};
 
 static const char *const adapt_data_keys[] = {"path",    "template", "train_on",
@@ -102,13 +104,27 @@ static int adapt_rate(const struct qtk_toml *table, struct qtk_job_training *t)
   return rc == QTK_OK ? adapt_number(table, "warmup", &warmup, &t->warmup) : rc;
 }
 
+static int adapt_optimizer_kind(const struct qtk_toml *table, struct qtk_job_training *t)
+{
+  enum qtk_optimizer_kind kind;
+  int rc = qtk_toml_get_text(table, "optimizer", &t->optimizer);
+  if (rc != QTK_OK || qtk_optimizer_find(t->optimizer, &kind) == QTK_OK)
+    return rc;
+  const char *names[QTK_OPTIMIZERS + 1] = {NULL};
+  for (int i = 0; i < QTK_OPTIMIZERS; i++)
+    names[i] = qtk_optimizer_name((enum qtk_optimizer_kind)i);
+  return qtk_job_unknown(qtk_toml_get(table, "optimizer"), "optimizer", names);
+}
+
 static int adapt_optimizer(const struct qtk_toml *table, struct qtk_job_training *t)
 {
   static const struct adapt_bounds decay = {0, 1e3, 0, 0, "0 .. 1000"};
   static const struct adapt_bounds beta = {0, 1, 0, 1, "0 and more, below 1"};
   static const struct adapt_bounds epsilon = {0, 1, 1, 0, "numbers above 0 up to 1"};
   static const struct adapt_bounds clip = {0, 1e30, 0, 0, "0 (any norm) and more"};
-  int rc = adapt_number(table, "weight_decay", &decay, &t->weight_decay);
+  int rc = adapt_optimizer_kind(table, t);
+  if (rc == QTK_OK)
+    rc = adapt_number(table, "weight_decay", &decay, &t->weight_decay);
   if (rc == QTK_OK)
     rc = adapt_number(table, "beta1", &beta, &t->beta1);
   if (rc == QTK_OK)
@@ -136,6 +152,7 @@ int qtk_job_read_training(const struct qtk_toml *table, struct qtk_job_training 
                                  .learning_rate = 1e-4,
                                  .schedule = qtk_schedule_name(QTK_SCHEDULE_COSINE),
                                  .warmup = 0.03,
+                                 .optimizer = qtk_optimizer_name(QTK_OPTIMIZER_ADAMW),
                                  .beta1 = 0.9,
                                  .beta2 = 0.999,
                                  .epsilon = 1e-8,

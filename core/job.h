@@ -88,6 +88,7 @@ struct qtk_job_training {
   double learning_rate;
   const char *schedule; /* of core/schedule.h */
   double warmup;        /* below 1: a share of the steps */
+  const char *optimizer; /* of core/optimizer.h */
   double weight_decay, beta1, beta2, epsilon, clip;
   const char *checkpoint; /* "auto", "block", "none" */
   int64_t save_every, evaluate_every; /* steps; evaluate_every 0: a tenth of all */

@@ -134,6 +134,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/model-read.c \
 	%D%/model-rescale.c \
 	%D%/model-tokenizer.c \
+	%D%/moment.c %D%/moment.h \
 	%D%/optimizer.c %D%/optimizer.h \
 	%D%/option.c %D%/option.h \
 	%D%/option-parse.c \

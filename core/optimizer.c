@@ -4,17 +4,17 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "core/device.h"
 #include "core/error.h"
+#include "core/moment.h"
 #include "core/vec.h"
-
-#include <qtk/ops.h>
 
 /* Vectors of the same length. */
 struct optimizer_param {
   struct qtk_param param;
-  struct qtk_tensor value, gradient, m, v;
+  struct qtk_tensor value, gradient;
+  struct qtk_moment moments[2];
 };
 
 struct qtk_optimizer {
@@ -24,7 +24,37 @@ struct qtk_optimizer {
   struct qtk_optimizer_rule rule;
   QTK_VEC(struct optimizer_param) params;
   uint64_t values;
+  struct qtk_moment_desk *desk;  /* NULL: no moment is coded */
+  struct qtk_tensor chunks[2];   /* of coded moments, as floats */
 };
+
+/* ---- kinds ---------------------------------------------------------------------------- */
+
+static const char *const optimizer_names[] = {
+    [QTK_OPTIMIZER_ADAMW] = "adamw",
+    [QTK_OPTIMIZER_ADAM] = "adam",
+    [QTK_OPTIMIZER_ADAMW_8BIT] = "adamw8bit",
+};
+
+const char *qtk_optimizer_name(enum qtk_optimizer_kind kind)
+{
+  return optimizer_names[kind];
+}
+
+int qtk_optimizer_find(const char *name, enum qtk_optimizer_kind *kind)
+{
+  for (int i = 0; i < QTK_OPTIMIZERS; i++)
+    if (strcmp(optimizer_names[i], name) == 0) {
+      *kind = (enum qtk_optimizer_kind)i;
+      return QTK_OK;
+    }
+  return qtk_error(QTK_EJOB, "optimizer \"%s\": known are adamw, adam, adamw8bit", name);
+}
+
+int qtk_optimizer_coded(enum qtk_optimizer_kind kind)
+{
+  return kind == QTK_OPTIMIZER_ADAMW_8BIT;
+}
 
 /* ---- parameters --------------------------------------------------------------------- */
 
@@ -42,13 +72,21 @@ static size_t optimizer_bytes(const struct optimizer_param *p)
   return (size_t)p->value.shape[0] * sizeof(float);
 }
 
-static int optimizer_moment(struct qtk_optimizer *o, const struct optimizer_param *p,
-                            struct qtk_tensor *moment)
+/* The first of both may be below 0, the second not. */
+static int optimizer_moments(struct qtk_optimizer *o, struct optimizer_param *p)
 {
-  *moment = p->value;
-  moment->data = NULL;
-  int rc = qtk_device_alloc(o->ctx, optimizer_bytes(p), "optimizer", &moment->data);
-  return rc == QTK_OK ? qtk_device_zero(o->ctx, moment->data, optimizer_bytes(p)) : rc;
+  int64_t n = p->value.shape[0];
+  int coded = qtk_optimizer_coded(o->rule.kind) && qtk_moment_codes(n);
+  int rc = qtk_moment_new(o->ctx, n, coded, 1, &p->moments[0]);
+
+  if (rc == QTK_OK)
+    rc = qtk_moment_new(o->ctx, n, coded, 0, &p->moments[1]);
+  if (rc == QTK_OK && coded && o->desk == NULL)
+    rc = qtk_moment_desk_new(o->ctx, &o->desk);
+  for (int i = 0; rc == QTK_OK && coded && i < 2; i++)
+    if (o->chunks[i].data == NULL)
+      rc = qtk_device_matrix(o->ctx, 1, QTK_MOMENT_CHUNK, "optimizer", &o->chunks[i]);
+  return rc;
 }
 
 static int optimizer_add(struct qtk_optimizer *o, const struct qtk_param *param,
@@ -58,16 +96,14 @@ static int optimizer_add(struct qtk_optimizer *o, const struct qtk_param *param,
                               .value = optimizer_vector(param, value->data),
                               .gradient = optimizer_vector(param, gradient->data)};
   int rc = gradient->data != NULL
-               ? optimizer_moment(o, &p, &p.m)
+               ? optimizer_moments(o, &p)
                : qtk_error(QTK_EINTERNAL, "parameter %s has no gradient", param->name);
 
   if (rc == QTK_OK)
-    rc = optimizer_moment(o, &p, &p.v);
-  if (rc == QTK_OK)
     rc = qtk_vec_push(&o->params, p);
   if (rc != QTK_OK) {
-    qtk_device_free(o->ctx, p.m.data);
-    qtk_device_free(o->ctx, p.v.data);
+    qtk_moment_free(o->ctx, &p.moments[0]);
+    qtk_moment_free(o->ctx, &p.moments[1]);
   }
   o->values += (uint64_t)p.value.shape[0];
   return rc;
@@ -104,10 +140,13 @@ void qtk_optimizer_free(struct qtk_optimizer *o)
   if (o == NULL)
     return;
   for (size_t i = 0; i < o->params.length; i++) {
-    qtk_device_free(o->ctx, o->params.data[i].m.data);
-    qtk_device_free(o->ctx, o->params.data[i].v.data);
+    qtk_moment_free(o->ctx, &o->params.data[i].moments[0]);
+    qtk_moment_free(o->ctx, &o->params.data[i].moments[1]);
   }
   qtk_vec_free(&o->params);
+  qtk_moment_desk_free(o->ctx, o->desk);
+  qtk_device_free(o->ctx, o->chunks[0].data);
+  qtk_device_free(o->ctx, o->chunks[1].data);
   free(o);
 }
 
@@ -117,8 +156,14 @@ int qtk_optimizer_part(struct qtk_optimizer *o, int i, int part, struct qtk_para
   if (i < 0 || (size_t)i >= o->params.length)
     return 0;
   const struct optimizer_param *p = &o->params.data[i];
+  const struct qtk_moment *m = p->moments;
+  const struct qtk_tensor *floats[] = {&p->value, &m[0].values, &m[1].values};
+  const struct qtk_tensor *coded[] = {&p->value, &m[0].values, &m[0].scales, &m[1].values,
+                                      &m[1].scales};
+  if (part < 0 || part >= (m->coded ? 5 : 3))
+    return 0;
   *param = p->param;
-  *t = part == 0 ? p->value : part == 1 ? p->m : p->v;
+  *t = *(m->coded ? coded : floats)[part];
   return 1;
 }
 
@@ -158,18 +203,58 @@ static int optimizer_norm(const struct qtk_optimizer *o, double *norm)
   return QTK_OK;
 }
 
+/* Values [at, at + n) of a parameter whose moments are codes. */
+static int optimizer_chunk(const struct qtk_optimizer *o, const struct qtk_adamw *a,
+                           struct optimizer_param *p, int64_t at, int64_t n)
+{
+  struct qtk_tensor value = qtk_vector(QTK_F32, (float *)p->value.data + at, n);
+  const struct qtk_tensor gradient = qtk_vector(QTK_F32, (float *)p->gradient.data + at, n);
+  struct qtk_tensor floats[2];
+  int rc = QTK_OK;
+
+  for (int i = 0; rc == QTK_OK && i < 2; i++) {
+    floats[i] = qtk_vector(QTK_F32, o->chunks[i].data, n);
+    rc = qtk_moment_read(o->ctx, o->desk, &p->moments[i], at, &floats[i]);
+  }
+  if (rc == QTK_OK)
+    rc = qtk_op_adamw(o->ctx, a, &gradient, &floats[0], &floats[1], &value);
+  for (int i = 0; rc == QTK_OK && i < 2; i++)
+    rc = qtk_moment_write(o->ctx, o->desk, &p->moments[i], at, &floats[i]);
+  return rc;
+}
+
+static int optimizer_chunks(const struct qtk_optimizer *o, const struct qtk_adamw *a,
+                            struct optimizer_param *p)
+{
+  int64_t all = p->value.shape[0];
+  int rc = QTK_OK;
+
+  for (int64_t at = 0; rc == QTK_OK && at < all; at += QTK_MOMENT_CHUNK)
+    rc = optimizer_chunk(o, a, p, at, all - at < QTK_MOMENT_CHUNK ? all - at : QTK_MOMENT_CHUNK);
+  return rc;
+}
+
 static int optimizer_update(const struct qtk_optimizer *o, struct optimizer_param *p,
                             int64_t step, double factor)
 {
   const struct qtk_optimizer_rule *r = &o->rule;
+  double decay = p->param.decay ? r->weight_decay : 0.0;
+  int coupled = r->kind == QTK_OPTIMIZER_ADAM;
   const struct qtk_adamw a = {.learning_rate = r->learning_rate * factor * p->param.learning_rate,
                               .beta1 = r->beta1,
                               .beta2 = r->beta2,
                               .epsilon = r->epsilon,
-                              .decay = p->param.decay ? r->weight_decay : 0.0,
+                              .decay = coupled ? 0.0 : decay,
                               .step = step};
+  int rc = coupled && decay > 0.0
+               ? qtk_op_axpy(o->ctx, (float)decay, &p->value, &p->gradient)
+               : QTK_OK;
 
-  return qtk_op_adamw(o->ctx, &a, &p->gradient, &p->m, &p->v, &p->value);
+  if (rc != QTK_OK)
+    return rc;
+  return p->moments[0].coded ? optimizer_chunks(o, &a, p)
+                             : qtk_op_adamw(o->ctx, &a, &p->gradient, &p->moments[0].values,
+                                            &p->moments[1].values, &p->value);
 }
 
 int qtk_optimizer_step(struct qtk_optimizer *o, int64_t step, double factor, double *norm)

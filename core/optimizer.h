@@ -1,15 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * AdamW over the parameters of one adapter of an engine, with clipping by the norm of
+ * Adam over the parameters of one adapter of an engine, with clipping by the norm of
  * all gradients together. */
 #ifndef QTK_CORE_OPTIMIZER_H
 #define QTK_CORE_OPTIMIZER_H
 
 #include "core/engine.h"
 
-/* Of struct qtk_adamw (Loshchilov and Hutter, Decoupled weight decay). */
+enum qtk_optimizer_kind {
+  QTK_OPTIMIZER_ADAMW,      /* struct qtk_adamw (Loshchilov and Hutter, Decoupled weight decay) */
+  QTK_OPTIMIZER_ADAM,       /* the decay is added to the gradient, and so to the moments */
+  QTK_OPTIMIZER_ADAMW_8BIT, /* AdamW with the moments of core/moment.h */
+  QTK_OPTIMIZERS
+};
+
+QTK_PUBLIC const char *qtk_optimizer_name(enum qtk_optimizer_kind kind);
+/* QTK_EJOB if none has that name. */
+QTK_PUBLIC int qtk_optimizer_find(const char *name, enum qtk_optimizer_kind *kind);
+/* Whether its moments are codes. */
+QTK_PUBLIC int qtk_optimizer_coded(enum qtk_optimizer_kind kind);
+
 struct qtk_optimizer_rule {
   double learning_rate, beta1, beta2, epsilon, weight_decay;
   double clip; /* the largest norm of all gradients; 0: any */
+  enum qtk_optimizer_kind kind;
 };
 
 struct qtk_optimizer;
@@ -28,8 +41,9 @@ QTK_PUBLIC int qtk_optimizer_zero(struct qtk_optimizer *o);
 QTK_PUBLIC int qtk_optimizer_step(struct qtk_optimizer *o, int64_t step, double factor,
                                   double *norm);
 
-/* What a checkpoint holds: 1 and the value or moment `part` (0: value, 1, 2: moments) of
- * parameter i, float32 in backend memory, or 0 past the last. */
+/* What a checkpoint holds: 1 and part `part` of parameter i in backend memory, or 0 past the last
+ * of either. Part 0 are the values, in float32; the moments follow, each in float32, or as codes
+ * (u8) and the scales of their blocks. */
 QTK_PUBLIC int qtk_optimizer_part(struct qtk_optimizer *o, int i, int part,
                                   struct qtk_param *param, struct qtk_tensor *t);
 /* How many values there are in all parameters. */

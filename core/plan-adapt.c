@@ -7,6 +7,7 @@
 #include "core/chat.h"
 #include "core/error.h"
 #include "core/fs.h"
+#include "core/optimizer.h"
 #include "core/plan-stage.h"
 
 /* ---- how it trains ------------------------------------------------------------------- */
@@ -140,7 +141,9 @@ static int adapt_measure(struct qtk_context *ctx, struct qtk_plan *plan,
                               .adapters = plan->adapters,
                               .n_adapters = plan->n_adapters,
                               .tokens = adapt_tokens(a)};
-  int rc = QTK_OK;
+  enum qtk_optimizer_kind optimizer;
+  int rc = qtk_optimizer_find(a->training.optimizer, &optimizer);
+  c.coded = rc == QTK_OK && qtk_optimizer_coded(optimizer);
   a->longest = c.tokens;
   for (int i = 0; i < 2 && rc == QTK_OK; i++) {
     c.checkpoint = i;

@@ -225,7 +225,9 @@ static int resolve_rate(const struct qtk_job_training *t, struct qtk_toml *table
   int rc = QTK_OK;
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers && rc == QTK_OK; i++)
     rc = qtk_toml_set_float(table, numbers[i].key, numbers[i].value);
-  return rc == QTK_OK ? qtk_toml_set_text(table, "schedule", t->schedule) : rc;
+  if (rc == QTK_OK)
+    rc = qtk_toml_set_text(table, "schedule", t->schedule);
+  return rc == QTK_OK ? qtk_toml_set_text(table, "optimizer", t->optimizer) : rc;
 }
 
 static int resolve_training(const struct qtk_job_training *t, struct qtk_toml *table)

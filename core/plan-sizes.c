@@ -152,11 +152,12 @@ static uint64_t sizes_fold(const struct qtk_plan_fold *f)
   return f->layout.scale_bytes + (minima ? f->layout.zero_bytes : 0);
 }
 
-/* Values, two moments and the best values, in float32; then the finished adapter. */
+/* Values, moments and the best values; then the finished adapter. */
 static uint64_t sizes_checkpoint(const struct qtk_plan_adapt *a)
 {
   int best = a->method.loaded != NULL && strcmp(a->training.keep, "best") == 0;
-  return (3 + (uint64_t)best) * sizeof(float) * a->sizes[0].trainable + a->sizes[0].disk;
+  return (1 + (uint64_t)best) * sizeof(float) * a->sizes[0].trainable + a->sizes[0].moments +
+         a->sizes[0].disk;
 }
 
 static uint64_t sizes_state(const struct qtk_plan *plan)

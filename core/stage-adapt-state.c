@@ -10,7 +10,6 @@
 #include "core/log.h"
 #include "core/stage-adapt.h"
 
-#define STATE_PARTS 3 /* value and two moments */
 #define STATE_NAME 48
 
 static const char *state_name(size_t stage, const char *what, char name[STATE_NAME])
@@ -24,6 +23,11 @@ static const char *state_name(size_t stage, const char *what, char name[STATE_NA
 static size_t state_floats(const struct qtk_tensor *t)
 {
   return (size_t)t->shape[0];
+}
+
+static size_t state_bytes(const struct qtk_tensor *t)
+{
+  return qtk_dtype_size(t->dtype) * (size_t)t->shape[0];
 }
 
 /* Every parameter's values, to or from `best`. */
@@ -76,36 +80,51 @@ struct state_tensors {
   void **copies; /* [n]; NULL where the memory is the backend's */
 };
 
-static int state_view(struct state_tensors *s, const char *name, float *data, size_t n)
+/* Floats, or codes. */
+static int state_layout(enum qtk_dtype dtype, int64_t n, struct qtk_qlayout *l)
+{
+  *l = (struct qtk_qlayout){.encoding = QTK_DENSE, .dtype = QTK_F32, .rows = 1, .cols = n};
+  if (dtype != QTK_F32) {
+    l->encoding = QTK_OPAQUE;
+    l->opaque_bytes = qtk_dtype_size(dtype) * (size_t)n;
+  }
+  return qtk_qlayout_init(l);
+}
+
+static int state_view(struct state_tensors *s, const char *name, const struct qtk_tensor *part,
+                      void *data)
 {
   struct qtk_stored *t = &s->list[s->n];
-  *t = (struct qtk_stored){.name = name, .ndim = 1, .shape = {(int64_t)n}};
-  t->view.layout = (struct qtk_qlayout){
-      .encoding = QTK_DENSE, .dtype = QTK_F32, .rows = 1, .cols = (int64_t)n};
+  *t = (struct qtk_stored){.name = name, .ndim = 2, .shape = {1, part->shape[0]}};
   t->view.codes = data;
   s->n++;
-  return qtk_qlayout_init(&t->view.layout);
+  return state_layout(part->dtype, part->shape[0], &t->view.layout);
 }
 
 static int state_add(struct state_tensors *s, const char *name, const struct qtk_tensor *t)
 {
-  size_t n = state_floats(t);
+  size_t bytes = state_bytes(t);
   void *copy = NULL;
   if (qtk_device_is_host(s->ctx))
-    return state_view(s, name, t->data, n);
-  copy = s->copies[s->n] = qtk_alloc(s->ctx, n * sizeof(float), "scratch");
-  int rc = copy ? qtk_device_download(s->ctx, copy, t->data, n * sizeof(float)) : QTK_ENOMEM;
-  return rc == QTK_OK ? state_view(s, name, copy, n) : rc;
+    return state_view(s, name, t, t->data);
+  copy = s->copies[s->n] = qtk_alloc(s->ctx, bytes, "scratch");
+  int rc = copy ? qtk_device_download(s->ctx, copy, t->data, bytes) : QTK_ENOMEM;
+  return rc == QTK_OK ? state_view(s, name, t, copy) : rc;
 }
 
-/* How many parameters there are. */
-static int state_count(struct qtk_optimizer *o)
+/* How many parameters there are, and how many parts all of them have. */
+struct state_counts {
+  int params, parts;
+};
+
+static struct state_counts state_count(struct qtk_optimizer *o)
 {
+  struct state_counts n = {0, 0};
   struct qtk_param param;
   struct qtk_tensor t;
-  int n = 0;
-  while (qtk_optimizer_part(o, n, 0, &param, &t))
-    n++;
+  for (; qtk_optimizer_part(o, n.params, 0, &param, &t); n.params++)
+    for (int part = 0; qtk_optimizer_part(o, n.params, part, &param, &t); part++)
+      n.parts++;
   return n;
 }
 
@@ -116,13 +135,12 @@ static int state_gather(struct adaptation *a, struct qtk_param *params, struct s
   float *best = a->best;
   int rc = QTK_OK;
   for (int i = 0; rc == QTK_OK && qtk_optimizer_part(o, i, 0, &params[i], &t); i++) {
-    for (int part = 0; rc == QTK_OK && part < STATE_PARTS; part++) {
-      qtk_optimizer_part(o, i, part, &params[i], &t);
+    const struct qtk_tensor value = t;
+    for (int part = 0; rc == QTK_OK && qtk_optimizer_part(o, i, part, &params[i], &t); part++)
       rc = state_add(s, params[i].name, &t);
-    }
     if (rc == QTK_OK && best != NULL) {
-      rc = state_view(s, params[i].name, best, state_floats(&t));
-      best += state_floats(&t);
+      rc = state_view(s, params[i].name, &value, best);
+      best += state_floats(&value);
     }
   }
   return rc;
@@ -144,9 +162,9 @@ int qtk_adapt_save(struct adaptation *a)
 {
   if (a->work->state == NULL || a->course.step == a->saved)
     return QTK_OK;
-  size_t n = (size_t)state_count(qtk_train_optimizer(a->train));
-  size_t all = n * (STATE_PARTS + 1);
-  struct qtk_param *params = calloc(n + 1, sizeof *params);
+  struct state_counts n = state_count(qtk_train_optimizer(a->train));
+  size_t all = (size_t)n.parts + (size_t)n.params;
+  struct qtk_param *params = calloc((size_t)n.params + 1, sizeof *params);
   struct state_tensors s = {.ctx = a->work->ctx,
                             .list = calloc(all + 1, sizeof *s.list),
                             .copies = calloc(all + 1, sizeof *s.copies)};
@@ -164,6 +182,15 @@ int qtk_adapt_save(struct adaptation *a)
   return rc;
 }
 
+static int state_fits(const struct qtk_stored *stored, const char *name,
+                      const struct qtk_tensor *part)
+{
+  struct qtk_qlayout want;
+  return state_layout(part->dtype, part->shape[0], &want) == QTK_OK &&
+         strcmp(stored->name, name) == 0 && stored->view.layout.encoding == want.encoding &&
+         stored->view.layout.cols == want.cols && stored->view.layout.code_bytes == want.code_bytes;
+}
+
 /* A parameter's tensors from number *k of the unit on. */
 static int state_load(struct adaptation *a, const struct qtk_state_unit *unit, int i, int *k)
 {
@@ -171,30 +198,27 @@ static int state_load(struct adaptation *a, const struct qtk_state_unit *unit, i
   struct qtk_param param;
   struct qtk_tensor t;
   int rc = QTK_OK;
-  for (int part = 0; rc == QTK_OK && part < STATE_PARTS; part++) {
-    qtk_optimizer_part(o, i, part, &param, &t);
+  for (int part = 0; rc == QTK_OK && qtk_optimizer_part(o, i, part, &param, &t); part++) {
     const struct qtk_stored *stored = qtk_unit_tensor(unit, (*k)++);
-    if (strcmp(stored->name, param.name) != 0 || stored->view.layout.cols != t.shape[0] ||
-        stored->view.layout.dtype != QTK_F32)
+    if (!state_fits(stored, param.name, &t))
       return qtk_error(QTK_EINTERNAL, "a checkpoint has other values for %s", param.name);
-    rc = qtk_device_upload(a->work->ctx, t.data, stored->view.codes,
-                           state_floats(&t) * sizeof(float));
+    rc = qtk_device_upload(a->work->ctx, t.data, stored->view.codes, state_bytes(&t));
   }
   return rc;
 }
 
 static int state_load_all(struct adaptation *a, const struct qtk_state_unit *unit)
 {
-  int n = state_count(qtk_train_optimizer(a->train)), k = 0, rc = QTK_OK;
-  int best = qtk_unit_count(unit) == n * (STATE_PARTS + 1);
+  struct state_counts n = state_count(qtk_train_optimizer(a->train));
+  int best = qtk_unit_count(unit) == n.parts + n.params, k = 0, rc = QTK_OK;
   float *at;
-  if (!best && qtk_unit_count(unit) != n * STATE_PARTS)
+  if (!best && qtk_unit_count(unit) != n.parts)
     return qtk_error(QTK_EINTERNAL, "a checkpoint has %d tensors for %d parameters",
-                     qtk_unit_count(unit), n);
+                     qtk_unit_count(unit), n.params);
   if (best && (rc = state_best_room(a)) != QTK_OK)
     return rc;
   at = a->best;
-  for (int i = 0; rc == QTK_OK && i < n; i++) {
+  for (int i = 0; rc == QTK_OK && i < n.params; i++) {
     rc = state_load(a, unit, i, &k);
     if (rc == QTK_OK && best) {
       const struct qtk_stored *stored = qtk_unit_tensor(unit, k++);

@@ -129,7 +129,8 @@ static int adapt_rule(struct adaptation *a, struct qtk_train_rule *rule)
                           "warmup = %g: this training has %lld steps in all", t->warmup,
                           (long long)a->steps);
   rule->schedule.warmup = (int64_t)warmup;
-  return qtk_schedule_find(t->schedule, &rule->schedule.shape);
+  int rc = qtk_optimizer_find(t->optimizer, &rule->optimizer.kind);
+  return rc == QTK_OK ? qtk_schedule_find(t->schedule, &rule->schedule.shape) : rc;
 }
 
 static int adapt_begin(struct adaptation *a)

@@ -82,6 +82,7 @@ BLACK_TESTS = \
 	%D%/numeric/ops-linear \
 	%D%/numeric/ops-rows \
 	%D%/numeric/ops-solve \
+	%D%/numeric/optimizer \
 	%D%/numeric/optq \
 	%D%/numeric/perplexity \
 	%D%/numeric/perplexity-model \
@@ -266,7 +267,7 @@ EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D
 	%D%/numeric/optq-slow.h %D%/numeric/rounded.h %D%/numeric/side.h %D%/numeric/trial.h \
 	%D%/unit/bundle-make.h \
 	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/dataset %D%/data/families %D%/data/gptq %D%/data/lora \
-	%D%/data/gradients %D%/data/nano %D%/data/peft %D%/data/qst \
+	%D%/data/gradients %D%/data/nano %D%/data/optimizer %D%/data/peft %D%/data/qst \
 	%D%/data/tokenizer
 
 # It installs, and libtool links plugins again where they lie while it does: this test

@@ -72,6 +72,7 @@ expect_status 0 qtk run job.toml --dry-run
 expect_text 'learning_rate = 0.02' out
 expect_text 'schedule = "cosine"' out
 expect_text 'weight_decay = 0.0' out
+expect_text 'optimizer = "adamw"' out
 cp out again.toml
 expect_status 0 qtk run again.toml --dry-run
 grep -v '^# predicted' out >resolved
@@ -111,6 +112,7 @@ mistake 'this model was made for' stage.tune.length=100000
 mistake 'learning_rate = -1' stage.tune.learning_rate=-1
 mistake 'learning_rate' 'stage.tune.learning_rate="fast"'
 mistake 'did you mean "cosine"' stage.tune.schedule=cosin
+mistake 'did you mean "adamw"' stage.tune.optimizer=adamv
 mistake 'beta1 = 1' stage.tune.beta1=1
 mistake 'warmup = -1' stage.tune.warmup=-1
 mistake 'warmup = 20' stage.tune.warmup=20

@@ -121,3 +121,32 @@ expect_status 0 qtk run job.toml --set stage.tune.learning_rate=1e-9
 other=$(awk '/"perplexity"/ { on = 1 } on && /"value"/ { print $2 + 0; exit }' job.json)
 awk -v a="$perplexity" -v b="$other" 'BEGIN { exit !(a < 1.001 * b && b < 1.001 * a) }' ||
   fail "perplexity $perplexity where nothing was kept, $other where nothing was learned"
+
+# ---- moments in 8 bits ----
+
+# All weights train: most parameters have more values than stay in 32 bits.
+sed -e 's/method = "peqa"/method = "full"/' -e 's/^learning_rate.*/learning_rate = 0.001/' \
+  -e 's/^save_every.*/save_every = 2\noptimizer = "adamw8bit"/' -e 's/^steps.*/steps = 24/' \
+  job.toml >coded.toml
+expect_status 0 qtk run coded.toml
+results coded.json >whole
+rm coded.json
+qtk run coded.toml --threads 2 >out 2>err &
+pid=$!
+while kill -0 $pid 2>/dev/null && ! test -e coded.qtk.work/stage-1.train.unit; do :; done
+kill -s KILL $pid 2>/dev/null || fail "the run ended before it was killed"
+wait $pid || :
+grep -a -q 'u8\|opaque' coded.qtk.work/stage-1.train.unit || fail "no codes in the checkpoint"
+expect_status 0 qtk run coded.toml --resume
+results coded.json | cmp - whole || fail "other results with moments in 8 bits after a stop"
+
+# They learn as much, and the plan knows what they take.
+last ()
+{
+  awk '/"loss": \[/ { on = 1 } on && /"loss": [0-9]/ { v = $2 + 0 } on && /\]/ { exit } END { print v }' "$1"
+}
+coded=$(last coded.json)
+expect_status 0 qtk run coded.toml --set stage.tune.optimizer=adamw
+floats=$(last coded.json)
+awk -v a="$coded" -v b="$floats" 'BEGIN { exit !(a < 1.02 * b && b < 1.02 * a) }' ||
+  fail "a loss of $coded with moments in 8 bits, of $floats without"
