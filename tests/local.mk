@@ -183,8 +183,10 @@ LONG_TESTS = \
 	%D%/long/perplexity.sh \
 	%D%/long/smollm2-choices.sh \
 	%D%/long/smollm2-optq.sh \
+	%D%/long/smollm2-own-integers.sh \
 	%D%/long/smollm2-perplexity.sh \
-	%D%/long/smollm2-quantize.sh
+	%D%/long/smollm2-quantize.sh \
+	%D%/long/smollm2-tuning.sh
 
 include tests/fuzz/local.mk
 

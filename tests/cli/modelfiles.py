@@ -2,6 +2,7 @@
 qtk writes is read by something that shares no code with it.
 
     modelfiles.py same A B      tensors of two GGUF files: same names, types and bytes
+    modelfiles.py integers A B  two GGUF files that differ in nothing but the scales of Q4_1 blocks
     modelfiles.py llama G S     a GGUF file of the architecture llama has, to the last bit,
                                 the weights of a folder of safetensors in f32
     modelfiles.py types G       how many tensors of each type
@@ -228,6 +229,23 @@ def same(a, b):
     print("%d tensors are the same" % len(one))
 
 
+def integers(a, b):
+    """Q4_1 blocks of the same integers: all behind a scale and a minimum of 2 bytes each."""
+    one, two = read_gguf(a)[1], read_gguf(b)[1]
+    assert one.keys() == two.keys(), set(one) ^ set(two)
+    scales = 0
+    for name in one:
+        assert one[name].type == two[name].type and one[name].shape == two[name].shape, name
+        if one[name].type != "Q4_1":
+            assert one[name] == two[name], name
+            continue
+        x, y = one[name].data, two[name].data
+        for i in range(0, len(x), 20):
+            assert x[i + 4:i + 20] == y[i + 4:i + 20], "%s: block %d" % (name, i // 20)
+            scales += x[i:i + 4] != y[i:i + 4]
+    print("%d tensors, the same integers, %d other scales" % (len(one), scales))
+
+
 def compare(gguf, folder, change):
     n = 0
     for name, t, values in pairs(gguf, folder):
@@ -243,6 +261,8 @@ def compare(gguf, folder, change):
 def main(verb, *args):
     if verb == "same":
         same(*args)
+    elif verb == "integers":
+        integers(*args)
     elif verb == "llama":
         compare(*args, lambda kind, values: values)
     elif verb == "rounded":
