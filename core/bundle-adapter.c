@@ -104,6 +104,10 @@ static int adapter_write_binding(const struct qtk_tuned *t, struct qtk_toml *tab
     rc = adapter_write_known(table, "tokenizer_digest", t->tokenizer);
   if (rc == QTK_OK)
     rc = adapter_write_known(table, "recipe_digest", t->recipe);
+  if (rc == QTK_OK)
+    rc = adapter_write_known(table, "origin", t->origin);
+  if (rc == QTK_OK)
+    rc = adapter_write_known(table, "note", t->note);
   return rc == QTK_OK && t->forced ? qtk_toml_set_bool(table, "forced", 1) : rc;
 }
 
@@ -223,6 +227,12 @@ static int adapter_read_binding(struct qtk_bundle_adapter *a, const struct qtk_t
     rc = adapter_read_digest(table, "tokenizer_digest", &a->tokenizer);
   if (rc == QTK_OK)
     rc = adapter_read_digest(table, "recipe_digest", &a->recipe);
+  if (rc == QTK_OK)
+    rc = qtk_toml_get_text(table, "origin", &a->origin);
+  if (rc == QTK_OK)
+    rc = qtk_toml_get_text(table, "note", &a->note);
+  if (rc == QTK_OK && a->note && !a->origin)
+    rc = qtk_toml_error(table, "\"note\" without \"origin\": nobody can read it");
   return rc == QTK_OK ? qtk_toml_get_bool(table, "forced", &a->forced) : rc;
 }
 
@@ -230,7 +240,7 @@ static int adapter_read_head(struct qtk_bundle_adapter *a, const struct qtk_toml
 {
   static const char *const keys[] = {"name", "plugin", "options", "targets", "base_name",
                                      "base_digest", "tokenizer_digest", "recipe_digest",
-                                     "forced", "parameters", NULL};
+                                     "origin", "note", "forced", "parameters", NULL};
   const struct qtk_toml *name, *plugin;
   int rc = qtk_toml_only(table, keys);
   if (rc == QTK_OK)
@@ -393,7 +403,8 @@ static int adapter_fill(const struct qtk_bundle *b, const struct qtk_bundle_adap
   snprintf(t->recipe, sizeof t->recipe, "%s", a->recipe);
   if (a->base_name && !(t->base_name = qtk_str_copy(a->base_name)))
     return QTK_ENOMEM;
-  return adapter_copy_params(a, t);
+  int rc = qtk_tuned_note(t, a->origin, a->note);
+  return rc == QTK_OK ? adapter_copy_params(a, t) : rc;
 }
 
 /* The plugin reads its options as those of a job; here they are those of a file. */

@@ -117,6 +117,7 @@ struct qtk_bundle_adapter {
   const char *targets;                 /* NULL: all */
   const char *base_name;               /* of the model that it was trained on, for people; or NULL */
   const char *base, *tokenizer, *recipe;
+  const char *origin, *note; /* as struct qtk_tuned has them, or NULL */
   int forced;
   struct qtk_stored *params; /* sorted by name, dense, where they lie in the map */
   int n_params;

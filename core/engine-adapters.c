@@ -83,6 +83,8 @@ struct qtk_attached qtk_attached_of(const struct qtk_tuned *t)
                                .ops = &t->plugin->ops.adapter,
                                .options = t->options != NULL ? t->options->values : NULL,
                                .targets = t->targets,
+                               .origin = t->origin,
+                               .note = t->note,
                                .tuned = t};
 }
 

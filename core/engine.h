@@ -16,6 +16,7 @@ struct qtk_attached {
   const void *options;
   const char *text;    /* the options as TOML, or NULL */
   const char *targets; /* expression over canonical names, of tensors that it is offered; NULL: all */
+  const char *origin, *note; /* as struct qtk_tuned has them, or NULL */
   const struct qtk_tuned *tuned; /* its values, in the place of a start; or NULL */
   int off;                       /* takes no part until qtk_engine_select puts it on */
 };

@@ -8,53 +8,21 @@
 #include "core/error.h"
 #include "core/foreign.h"
 #include "core/fs.h"
-#include "core/json.h"
-#include "core/toml.h"
-
-/* ---- options ------------------------------------------------------------------------------- */
-
-static json_t *foreign_json(const struct qtk_toml *item)
-{
-  switch (qtk_toml_kind(item)) {
-  case QTK_TOML_INT:
-    return json_integer(qtk_toml_int(item));
-  case QTK_TOML_FLOAT:
-    return json_real(qtk_toml_float(item));
-  case QTK_TOML_BOOL:
-    return json_boolean(qtk_toml_bool(item));
-  case QTK_TOML_TEXT:
-    return json_string(qtk_toml_text(item));
-  default:
-    return NULL;
-  }
-}
-
-/* A table of TOML as a JSON text. */
-static int foreign_convert(const char *toml, char **json)
-{
-  struct qtk_toml *table = NULL;
-  json_t *root = json_object();
-  int rc = root ? qtk_toml_parse(toml, strlen(toml), "options", &table) : QTK_ENOMEM;
-  for (size_t i = 0; rc == QTK_OK && i < qtk_toml_length(table); i++) {
-    const struct qtk_toml *item = qtk_toml_item(table, i);
-    rc = qtk_json_set(root, qtk_toml_key(item), foreign_json(item));
-  }
-  *json = rc == QTK_OK ? json_dumps(root, JSON_COMPACT) : NULL;
-  json_decref(root);
-  qtk_toml_free(table);
-  return rc == QTK_OK && *json == NULL ? qtk_error_memory(0, "options") : rc;
-}
 
 int qtk_foreign_begin(struct qtk_foreign *f, const struct qtk_model *model,
-                      const struct qtk_format_ops *ops, const void *options, const char *method,
-                      const char *toml)
+                      const struct qtk_loaded *format, const void *options,
+                      const struct qtk_attached *adapter)
 {
-  *f = (struct qtk_foreign){.ops = ops, .options = options, .model = model};
-  f->base = strdup(qtk_path_base(qtk_model_path(model)));
-  int rc = f->base ? foreign_convert(toml ? toml : "", &f->json) : qtk_error_memory(0, "a name");
-  f->contents = (struct qtk_adapter_export){.method = method, .options = f->json, .base = f->base,
+  *f = (struct qtk_foreign){.ops = &format->ops.format, .options = options, .model = model};
+  f->contents = (struct qtk_adapter_export){.method = adapter->name, .form = &f->form,
                                             .layers = qtk_model_info(model)->layers};
-  return rc;
+  if (adapter->ops->form != NULL)
+    adapter->ops->form(adapter->options, &f->form);
+  if (adapter->note != NULL && strcmp(adapter->origin, format->plugin.name) == 0)
+    f->contents.note = adapter->note;
+  f->base = strdup(qtk_path_base(qtk_model_path(model)));
+  f->contents.base = f->base;
+  return f->base ? QTK_OK : qtk_error_memory(0, "a name");
 }
 
 /* ---- parameters -------------------------------------------------------------------------------- */
@@ -142,7 +110,6 @@ void qtk_foreign_end(struct qtk_foreign *f)
   free(f->names);
   free(f->tensors);
   free(f->params);
-  free(f->json);
   free(f->base);
   *f = (struct qtk_foreign){0};
 }

@@ -180,6 +180,11 @@ static int foreign_targets(struct foreign_load *l, char **targets)
 
 /* ---- the whole ------------------------------------------------------------------------------------ */
 
+static int foreign_note(struct foreign_load *l, const char *note)
+{
+  return note ? qtk_tuned_note(l->tuned, l->source->format->plugin.name, note) : QTK_OK;
+}
+
 static int foreign_new(struct foreign_load *l, const char *path)
 {
   struct qtk_format_adapter a = {0};
@@ -192,7 +197,10 @@ static int foreign_new(struct foreign_load *l, const char *path)
     rc = foreign_options(a.options, &toml);
   if (rc == QTK_OK)
     rc = qtk_tuned_new(l->ctx, qtk_path_base(path), plugin, toml, NULL, &l->tuned);
+  rc = rc == QTK_EJOB ? QTK_EINPUT : rc; /* they are a file's options, no job's */
   free(toml);
+  if (rc == QTK_OK)
+    rc = foreign_note(l, a.note);
   if (rc == QTK_OK)
     rc = foreign_places(l);
   if (rc == QTK_OK)

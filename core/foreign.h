@@ -3,6 +3,7 @@
 #ifndef QTK_CORE_FOREIGN_H
 #define QTK_CORE_FOREIGN_H
 
+#include "core/engine.h"
 #include "core/model.h"
 
 /* Opens the adapter at `path`, a bundle or what a format plugin reads, for this model: with the
@@ -19,15 +20,17 @@ struct qtk_foreign {
   struct qtk_format_param *params;
   char **names;   /* of the parameters, as the adapter has them */
   char **tensors; /* theirs, in the format's schema */
-  char *json, *base;
+  struct qtk_form form;
+  char *base;
   uint64_t bytes; /* of the files */
 };
 
-/* Begins with the adapter's plugin and its options as TOML; parameters are added; then it is
- * measured. QTK_EJOB for what the format cannot hold. Ended also after an error. */
+/* Begins with the adapter as it is attached, for this format and its options; parameters are
+ * added; then it is measured. QTK_EJOB for what the format cannot hold. Ended also after an error.
+ * The adapter must outlive it. */
 int qtk_foreign_begin(struct qtk_foreign *f, const struct qtk_model *model,
-                      const struct qtk_format_ops *ops, const void *options, const char *method,
-                      const char *toml);
+                      const struct qtk_loaded *format, const void *options,
+                      const struct qtk_attached *adapter);
 int qtk_foreign_add(struct qtk_foreign *f, const struct qtk_param *param);
 int qtk_foreign_measure(struct qtk_foreign *f);
 void qtk_foreign_end(struct qtk_foreign *f); /* {0} is fine */

@@ -273,13 +273,12 @@ int qtk_plan_adapt_begin(struct qtk_plan *plan)
   plan->adapters = calloc((size_t)n + 1, sizeof *plan->adapters);
   if (plan->adapters == NULL)
     return qtk_error_memory((size_t)n * sizeof *plan->adapters, "adapters");
-  for (; (t = qtk_model_tuned(plan->model, plan->n_adapters)) != NULL; plan->n_adapters++)
-    plan->adapters[plan->n_adapters] =
-        (struct qtk_attached){.name = t->plugin->plugin.name,
-                              .ops = &t->plugin->ops.adapter,
-                              .options = t->options != NULL ? t->options->values : NULL,
-                              .text = t->text,
-                              .targets = t->targets};
+  for (; (t = qtk_model_tuned(plan->model, plan->n_adapters)) != NULL; plan->n_adapters++) {
+    struct qtk_attached *a = &plan->adapters[plan->n_adapters];
+    *a = qtk_attached_of(t);
+    a->text = t->text;
+    a->tuned = NULL; /* a plan needs no values */
+  }
   return QTK_OK;
 }
 

@@ -27,12 +27,11 @@ static int foreign_params(struct qtk_context *ctx, struct qtk_plan *plan, struct
 static int foreign_fill(struct qtk_context *ctx, struct qtk_plan *plan,
                         struct qtk_plan_stage *stage)
 {
-  const struct qtk_attached *a = &plan->adapters[0];
   stage->foreign = calloc(1, sizeof *stage->foreign);
   if (stage->foreign == NULL)
     return qtk_error_memory(sizeof *stage->foreign, "an export");
-  int rc = qtk_foreign_begin(stage->foreign, plan->model, &stage->format.loaded->ops.format,
-                             stage->format.options->values, a->name, a->text);
+  int rc = qtk_foreign_begin(stage->foreign, plan->model, stage->format.loaded,
+                             stage->format.options->values, &plan->adapters[0]);
   if (rc == QTK_OK)
     rc = foreign_params(ctx, plan, stage->foreign);
   return rc == QTK_OK ? qtk_foreign_measure(stage->foreign) : rc;

@@ -425,6 +425,18 @@ static int portable_stage(const struct qtk_plan_stage *stage, struct qtk_toml *t
   return rc == QTK_OK ? portable_choices(stage, portable_get(table, "choices")) : rc;
 }
 
+/* Exports alone read a note, and those are of one adapter. */
+static int portable_note(struct qtk_toml *model, const struct qtk_tuned *t)
+{
+  uint8_t digest[QTK_DIGEST_BYTES];
+  char hex[QTK_DIGEST_HEX];
+  if (t->note == NULL)
+    return QTK_OK;
+  qtk_digest_of(t->note, strlen(t->note), digest);
+  qtk_digest_hex(digest, hex);
+  return qtk_toml_set_text(model, "note_digest", hex);
+}
+
 /* What lies on the model from the start: the file's own, and those of [model] adapter. */
 static int portable_adapters(const struct qtk_plan *plan, struct qtk_toml *model)
 {
@@ -441,6 +453,8 @@ static int portable_adapters(const struct qtk_plan *plan, struct qtk_toml *model
     rc = qtk_tuned_digest(t, hex);
     if (rc == QTK_OK)
       rc = qtk_toml_append(digests, qtk_toml_new_text(hex));
+    if (rc == QTK_OK && qtk_model_tuned(plan->model, 1) == NULL)
+      rc = portable_note(model, t);
   }
   return rc;
 }

@@ -111,7 +111,7 @@ static uint64_t sizes_adapters(const struct qtk_plan *plan)
   if (plan->n_adapters == 0)
     return 0;
   for (int i = 0; (t = qtk_model_tuned(plan->model, i)) != NULL; i++)
-    bytes += qtk_tuned_bytes(t) + 128 * (uint64_t)t->n_params;
+    bytes += qtk_tuned_bytes(t) + 128 * (uint64_t)t->n_params + (t->note ? strlen(t->note) : 0);
   for (size_t s = 0; s < plan->n_stages; s++)
     bytes += plan->stages[s].adapt.sizes[0].disk + plan->stages[s].adapt.sizes[0].disk / 16;
   return bytes;

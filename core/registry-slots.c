@@ -46,6 +46,7 @@ static const struct qtk_slot slots_adapter[] = {
   OPTIONAL(adapter, train),
   OPTIONAL(adapter, memory),
   OPTIONAL(adapter, unquantized),
+  OPTIONAL(adapter, form),
   END,
 };
 

@@ -71,7 +71,16 @@ void qtk_tuned_free(struct qtk_tuned *t)
   free(t->text);
   free(t->targets);
   free(t->base_name);
+  free(t->origin);
+  free(t->note);
   free(t);
+}
+
+int qtk_tuned_note(struct qtk_tuned *t, const char *origin, const char *note)
+{
+  int rc = tuned_text(origin, &t->origin);
+
+  return rc == QTK_OK ? tuned_text(note, &t->note) : rc;
 }
 
 /* ---- parameters ---------------------------------------------------------------------------- */

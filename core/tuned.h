@@ -27,6 +27,8 @@ struct qtk_tuned {
   char tokenizer[QTK_DIGEST_HEX]; /* of the model's tokenizer; "" if there is none */
   char recipe[QTK_DIGEST_HEX];    /* of the job that made it; "" if that is not known */
   int forced;                     /* it was put on another base than its own */
+  char *origin; /* the format that it was read with; NULL: it was made here */
+  char *note;   /* what that format wants to write again; or NULL */
 
   struct qtk_context *ctx;
   void *owner; /* an opened file or a unit of the state, given back with `release` */
@@ -40,6 +42,8 @@ QTK_PUBLIC int qtk_tuned_new(struct qtk_context *ctx, const char *name,
                              const char *targets, struct qtk_tuned **t);
 /* One more parameter; values are counted memory, zeroed, to be filled in: in p->disk_dtype. */
 QTK_PUBLIC int qtk_tuned_add(struct qtk_tuned *t, const struct qtk_param *p, void **values);
+/* Keeps a note of the format `origin`; both are copied. */
+QTK_PUBLIC int qtk_tuned_note(struct qtk_tuned *t, const char *origin, const char *note);
 QTK_PUBLIC void qtk_tuned_free(struct qtk_tuned *t); /* NULL is fine */
 /* The number of a parameter, or -1. */
 QTK_PUBLIC int qtk_tuned_find(const struct qtk_tuned *t, const char *name);

@@ -106,10 +106,14 @@ if BUILD_FORMAT_PEFT
 qtkplugin_LTLIBRARIES += %D%/qtk-format-peft.la
 %C%_qtk_format_peft_la_SOURCES = \
 	%D%/peft/config.c \
+	%D%/peft/json.c \
+	%D%/peft/note.c \
 	%D%/peft/peft.c \
 	%D%/peft/peft.h \
 	%D%/peft/read.c \
+	%D%/peft/targets.c \
 	%D%/peft/write.c \
+	%D%/peft/write-config.c \
 	%D%/safetensors/file.c \
 	%D%/safetensors/header.c \
 	%D%/safetensors/safetensors.h \

@@ -3,6 +3,7 @@ qtkinclude_HEADERS += \
 	%D%/qtk/adapter.h \
 	%D%/qtk/backend.h \
 	%D%/qtk/base.h \
+	%D%/qtk/form.h \
 	%D%/qtk/format.h \
 	%D%/qtk/ops.h \
 	%D%/qtk/plugin.h \

@@ -147,6 +147,7 @@ SH_TESTS = \
 	%D%/cli/5200-merge.sh \
 	%D%/cli/5300-papers.sh \
 	%D%/cli/5310-peft.sh \
+	%D%/cli/5311-peft-config.sh \
 	%D%/cli/5400-repair.sh \
 	%D%/cli/6000-sign.sh \
 	%D%/cli/9000-full-disk.sh \

@@ -52,7 +52,8 @@ static const struct qtk_adapter_ops lora_ops = {.size = sizeof(struct qtk_adapte
                                                 .backward = lowrank_backward,
                                                 .fold = lowrank_fold,
                                                 .memory = lowrank_memory,
-                                                .unquantized = lowrank_unquantized};
+                                                .unquantized = lowrank_unquantized,
+                                                .form = lowrank_form};
 
 QTK_PLUGIN(.threads = QTK_THREADS_HANDLE, .name = "lora", .version = "0.1",
            .summary = "trains pairs of low rank beside linears", .options = lora_table,

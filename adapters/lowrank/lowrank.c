@@ -346,3 +346,16 @@ int lowrank_unquantized(const void *options)
 {
   return strcmp(((const struct lowrank_options *)options)->start, "loftq") == 0;
 }
+
+void lowrank_form(const void *options, struct qtk_form *form)
+{
+  const struct lowrank_options *o = options;
+
+  *form = (struct qtk_form){.kind = QTK_FORM_PAIRS,
+                            .a = "lora_A",
+                            .b = "lora_B",
+                            .rank = o->rank,
+                            .alpha = o->alpha,
+                            .rooted = o->rslora,
+                            .dropout = o->dropout};
+}

@@ -55,6 +55,7 @@ int lowrank_fold(struct qtk_context *ctx, void *h, const struct qtk_site *site,
                  struct qtk_fold *out);
 size_t lowrank_memory(void *h, int64_t tokens);
 int lowrank_unquantized(const void *options);
+void lowrank_form(const void *options, struct qtk_form *form);
 
 /* ---- for its own files ---------------------------------------------------------------------- */
 

@@ -249,7 +249,8 @@ static const struct qtk_adapter_ops lrec_ops = {.size = sizeof(struct qtk_adapte
                                                 .loss = lrec_loss,
                                                 .fold = lowrank_fold,
                                                 .memory = lrec_memory,
-                                                .unquantized = lowrank_unquantized};
+                                                .unquantized = lowrank_unquantized,
+                                                .form = lowrank_form};
 
 QTK_PLUGIN(.threads = QTK_THREADS_HANDLE, .name = "lrec", .version = "0.1",
            .summary = "repairs a quantized model by pairs that learn from the unquantized one",

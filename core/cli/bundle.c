@@ -36,6 +36,8 @@ static void bundle_binding(const struct qtk_bundle_adapter *a)
            a->base_name ? ", " : "", a->base);
   else
     printf("  trained on a model that is not known\n");
+  if (a->origin)
+    printf("  read with the format %s\n", a->origin);
   if (a->forced)
     printf("  put on another base than that by force\n");
   if (*a->tokenizer)

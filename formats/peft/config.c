@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define CONFIG_MAX (1u << 20)
 
@@ -80,16 +81,22 @@ static int config_pattern(const json_t *root, const char *key, double all)
   return QTK_OK;
 }
 
-/* Starts that put other weights under the adapter. */
+/* Starts that leave the base as it is. PEFT begins with the start when it loads an adapter too, so
+ * one that puts other weights under it is no pair alone, and one that is not known may. */
 static int config_start(const json_t *root)
 {
-  static const char *const starts[] = {"pissa", "olora", "corda", "lora_ga"};
-  const char *start = json_string_value(json_object_get(root, "init_lora_weights"));
+  static const char *const starts[] = {"gaussian", "eva", "orthogonal", "mica"};
+  const json_t *value = json_object_get(root, "init_lora_weights");
+  const char *start = json_string_value(value);
   for (size_t i = 0; start && i < sizeof starts / sizeof *starts; i++)
-    if (strncmp(start, starts[i], strlen(starts[i])) == 0)
-      return config_refuse("init_lora_weights", "this start changes the base, which the adapter "
-                                                "alone does not say; convert it to plain pairs");
-  return QTK_OK;
+    if (strcasecmp(start, starts[i]) == 0)
+      return QTK_OK;
+  if (!value || json_is_boolean(value) || json_is_null(value))
+    return QTK_OK;
+  return config_refuse("init_lora_weights",
+                       "it must be true, false, \"gaussian\", \"eva\", \"orthogonal\" or \"mica\": "
+                       "others change the base, which the adapter alone does not say; save it as "
+                       "plain pairs");
 }
 
 static int config_texts(const json_t *root)
@@ -104,6 +111,13 @@ static int config_texts(const json_t *root)
   return config_start(root);
 }
 
+/* Objects that are there and empty say that all is as by default, and lists in their place say
+ * nothing. */
+static int config_asks(const json_t *value)
+{
+  return json_is_object(value) || config_says(value);
+}
+
 static int config_unsupported(const json_t *root)
 {
   static const char *const keys[] = {
@@ -113,7 +127,7 @@ static int config_unsupported(const json_t *root)
       "monteclora_config"};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
     const json_t *value = json_object_get(root, keys[i]);
-    if (value && config_says(value))
+    if (value && config_asks(value))
       return config_refuse(keys[i], "it changes what the adapter computes, and is not supported");
   }
   return QTK_OK;
@@ -139,15 +153,15 @@ static void config_warn(const json_t *root)
 {
   const char *key;
   json_t *value;
-  json_object_foreach((json_t *)root, key, value)
+  json_object_foreach((json_t *)(uintptr_t)root, key, value)
     if (!config_is_known(key) && config_says(value))
-      qtk_warn("%s: \"%.60s\" is not known, and left out of account", PEFT_CONFIG,
+      qtk_warn("%s: \"%.60s\" is not known: it is kept, and left out of account", PEFT_CONFIG,
                safetensors_plain(key) ? key : "?");
 }
 
 /* ---- the whole ---------------------------------------------------------------------------------- */
 
-static int config_check(const json_t *root, struct peft_config *c)
+int peft_config_check(const json_t *root, struct peft_config *c)
 {
   int rc = json_is_object(root) ? config_texts(root)
                                 : qtk_error(QTK_EINPUT, "%s: no JSON object", PEFT_CONFIG);
@@ -157,14 +171,10 @@ static int config_check(const json_t *root, struct peft_config *c)
     rc = config_numbers(root, c);
   if (rc == QTK_OK)
     rc = config_pattern(root, "rank_pattern", (double)c->rank);
-  if (rc == QTK_OK)
-    rc = config_pattern(root, "alpha_pattern", c->alpha);
-  if (rc == QTK_OK)
-    config_warn(root);
-  return rc;
+  return rc == QTK_OK ? config_pattern(root, "alpha_pattern", c->alpha) : rc;
 }
 
-int peft_config_read(const char *folder, struct peft_config *config)
+int peft_config_read(const char *folder, json_t **root, struct peft_config *config)
 {
   json_error_t error;
   char *text = NULL;
@@ -173,10 +183,11 @@ int peft_config_read(const char *folder, struct peft_config *config)
     return rc;
   if (!text)
     return qtk_error(QTK_EINPUT, "%s: there is no %s", folder, PEFT_CONFIG);
-  json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-  rc = root ? config_check(root, config)
-            : qtk_error(QTK_EINPUT, "%s: line %d: %s", PEFT_CONFIG, error.line, error.text);
-  json_decref(root);
+  *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+  rc = *root ? peft_config_check(*root, config)
+             : qtk_error(QTK_EINPUT, "%s: line %d: %s", PEFT_CONFIG, error.line, error.text);
+  if (rc == QTK_OK)
+    config_warn(*root);
   free(text);
   return rc;
 }

@@ -47,6 +47,20 @@ static int read_shape(const struct peft_model *m, const struct peft_param *p)
   return QTK_OK;
 }
 
+/* PEFT would leave it out. */
+static int read_wanted(const struct peft_model *m, const struct peft_param *p)
+{
+  char *module = strndup(p->tensor, peft_path(p->tensor));
+  int wanted = module && peft_targets_have(m->root, module);
+  free(module);
+  if (!module)
+    return qtk_error(QTK_ENOMEM, "out of memory for a name");
+  return wanted ? QTK_OK
+                : qtk_error(QTK_EINPUT, "tensor '%s': target_modules and what narrows it in "
+                                        PEFT_CONFIG " leave this linear out",
+                            p->data->name);
+}
+
 static int read_params(struct peft_model *m)
 {
   int rc = QTK_OK;
@@ -58,6 +72,8 @@ static int read_params(struct peft_model *m)
     rc = read_name(m->tensors.items[i].name, &m->params[i]);
     if (rc == QTK_OK)
       rc = read_shape(m, &m->params[i]);
+    if (rc == QTK_OK)
+      rc = read_wanted(m, &m->params[i]);
   }
   if (rc == QTK_OK && m->tensors.n == 0)
     rc = qtk_error(QTK_EINPUT, "there are no tensors in it");
@@ -81,12 +97,23 @@ static int read_options(struct peft_model *m)
   return m->options ? QTK_OK : qtk_error(QTK_ENOMEM, "out of memory for options");
 }
 
+static int read_note(struct peft_model *m)
+{
+  struct peft_note note = {.config = m->root, .bf16 = 1};
+  for (size_t i = 0; i < m->tensors.n; i++) {
+    note.linears += peft_linear(m->params[i].tensor);
+    note.bf16 &= m->tensors.items[i].type->dtype == QTK_BF16;
+  }
+  m->note = peft_note_write(&note);
+  return m->note ? QTK_OK : qtk_error(QTK_ENOMEM, "out of memory for a note");
+}
+
 /* ---- slots ---------------------------------------------------------------------------------- */
 
 static int read_fill(struct peft_model *m, const char *folder)
 {
   char *path = safetensors_path(folder, PEFT_WEIGHTS);
-  int rc = path ? peft_config_read(folder, &m->config) : QTK_ENOMEM;
+  int rc = path ? peft_config_read(folder, &m->root, &m->config) : QTK_ENOMEM;
   if (rc == QTK_OK)
     rc = safetensors_file_open(&m->file, path);
   if (rc == QTK_OK)
@@ -95,6 +122,8 @@ static int read_fill(struct peft_model *m, const char *folder)
     rc = read_params(m);
   if (rc == QTK_OK)
     rc = read_options(m);
+  if (rc == QTK_OK)
+    rc = read_note(m);
   free(path);
   return rc;
 }
@@ -126,6 +155,8 @@ void peft_close(void *h)
     free(m->params[i].tensor);
   free(m->params);
   free(m->options);
+  free(m->note);
+  json_decref(m->root);
   safetensors_list_free(&m->tensors);
   safetensors_file_close(&m->file);
   free(m);
@@ -133,8 +164,9 @@ void peft_close(void *h)
 
 int peft_adapter(void *h, struct qtk_format_adapter *adapter)
 {
-  *adapter = (struct qtk_format_adapter){
-      .method = PEFT_METHOD, .options = ((const struct peft_model *)h)->options};
+  const struct peft_model *m = h;
+  *adapter =
+      (struct qtk_format_adapter){.method = PEFT_METHOD, .options = m->options, .note = m->note};
   return 1;
 }
 

@@ -21,7 +21,7 @@ struct write_file {
 /* Both files: the configuration; the head of the weights. */
 struct writing {
   const struct qtk_adapter_export *adapter;
-  json_t *options;
+  int bf16;   /* what is float32 here is written so */
   int *order; /* parameters by the names of the file */
   char **names;
   struct write_file files[WRITE_FILES];
@@ -35,21 +35,24 @@ static int write_memory(void)
 
 /* ---- names ----------------------------------------------------------------------------- */
 
-static size_t write_path(const char *tensor)
+/* "lora_A" for what the adapter calls the first of a pair; NULL for what is of no pair. */
+static const char *write_part(const struct qtk_form *f, const struct qtk_format_param *p)
 {
-  size_t n = strlen(tensor), end = strlen(".weight");
-  return n > end && strcmp(tensor + n - end, ".weight") == 0 ? n - end : 0;
+  int first = strcmp(p->part, f->a) == 0, second = strcmp(p->part, f->b) == 0;
+  if (p->ndim != 2 || p->shape[first ? 0 : 1] != f->rank)
+    return NULL;
+  return first ? "lora_A" : second ? "lora_B" : NULL;
 }
 
 static int write_name(struct writing *w, int i)
 {
   const struct qtk_format_param *p = &w->adapter->params[i];
-  size_t n = p->tensor ? write_path(p->tensor) : 0;
-  if (n == 0 || p->ndim != 2 ||
-      (strcmp(p->part, "lora_A") != 0 && strcmp(p->part, "lora_B") != 0))
+  const char *part = write_part(w->adapter->form, p);
+  size_t n = p->tensor ? peft_path(p->tensor) : 0;
+  if (n == 0 || !part)
     return qtk_error(QTK_EJOB, "parameter '%s' of '%s': only pairs of low rank can be written",
                      p->part, p->tensor ? p->tensor : "the model");
-  if (asprintf(&w->names[i], PEFT_PREFIX "%.*s.%s.weight", (int)n, p->tensor, p->part) < 0) {
+  if (asprintf(&w->names[i], PEFT_PREFIX "%.*s.%s.weight", (int)n, p->tensor, part) < 0) {
     w->names[i] = NULL;
     return write_memory();
   }
@@ -78,94 +81,16 @@ static int write_names(struct writing *w)
   return rc;
 }
 
-/* ---- the configuration --------------------------------------------------------------------- */
-
-/* What stands behind the block's number: "self_attn.q_proj". */
-static const char *write_suffix(const char *tensor)
-{
-  const char *suffix = tensor;
-  for (const char *p = strchr(tensor, '.'); p; p = strchr(p + 1, '.')) {
-    size_t digits = strspn(p + 1, "0123456789");
-    if (digits > 0 && p[1 + digits] == '.')
-      suffix = p + 2 + digits;
-  }
-  return suffix;
-}
-
-/* Linears of that kind that have a pair. */
-static int64_t write_count(const struct qtk_adapter_export *a, const char *suffix)
-{
-  int64_t n = 0;
-  for (int i = 0; i < a->n_params; i++)
-    n += strcmp(a->params[i].part, "lora_A") == 0 &&
-         strcmp(write_suffix(a->params[i].tensor), suffix) == 0;
-  return n;
-}
-
-static int write_add(json_t *list, const char *text)
-{
-  int n = (int)write_path(text);
-  json_t *item = json_sprintf("%.*s", n, text), *other;
-  size_t i;
-  json_array_foreach(list, i, other)
-    if (item && json_equal(other, item)) {
-      json_decref(item);
-      return QTK_OK;
-    }
-  return json_array_append_new(list, item) == 0 ? QTK_OK : write_memory();
-}
-
-/* A kind of linear where all blocks have it, else each by its whole name. */
-static json_t *write_modules(const struct writing *w)
-{
-  const struct qtk_adapter_export *a = w->adapter;
-  json_t *list = json_array();
-  int rc = list ? QTK_OK : QTK_ENOMEM;
-  for (int i = 0; i < a->n_params && rc == QTK_OK; i++) {
-    const char *tensor = a->params[i].tensor, *suffix = write_suffix(tensor);
-    rc = write_add(list, write_count(a, suffix) == a->layers ? suffix : tensor);
-  }
-  if (rc == QTK_OK)
-    return list;
-  json_decref(list);
-  return NULL;
-}
-
-static json_t *write_object(const struct writing *w)
-{
-  const json_t *rank = json_object_get(w->options, "rank");
-  double alpha = json_number_value(json_object_get(w->options, "alpha"));
-  double dropout = json_number_value(json_object_get(w->options, "dropout"));
-  int whole = alpha == (double)(json_int_t)alpha, turned = 0;
-  for (int i = 0; i < w->adapter->n_params; i++)
-    turned |= w->adapter->params[i].turned;
-  return json_pack(
-      "{s:{}, s:s, s:s, s:b, s:b, s:b, s:n, s:n, s:o, s:f, s:n, s:s, s:I, s:{}, s:n, s:o, s:s, "
-      "s:b, s:b}",
-      "alpha_pattern", "base_model_name_or_path", w->adapter->base, "bias", "none",
-      "fan_in_fan_out", turned, "inference_mode", 1, "init_lora_weights", 1, "layers_pattern",
-      "layers_to_transform", "lora_alpha",
-      whole ? json_integer((json_int_t)alpha) : json_real(alpha), "lora_dropout", dropout,
-      "modules_to_save", "peft_type", "LORA", "r", json_integer_value(rank), "rank_pattern",
-      "revision", "target_modules", write_modules(w), "task_type", "CAUSAL_LM", "use_dora", 0,
-      "use_rslora", json_is_true(json_object_get(w->options, "rslora")));
-}
-
-static int write_config(struct writing *w)
-{
-  json_t *root = write_object(w);
-  size_t flags = JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(9);
-  char *text = root ? json_dumps(root, flags) : NULL;
-  json_decref(root);
-  w->files[0] = (struct write_file){PEFT_CONFIG, text, text ? strlen(text) : 0};
-  return text ? QTK_OK : write_memory();
-}
-
 /* ---- the weights ------------------------------------------------------------------------------- */
 
-static uint64_t write_bytes(const struct qtk_format_param *p)
+static enum qtk_dtype write_type(const struct writing *w, const struct qtk_format_param *p)
 {
-  return (uint64_t)p->shape[0] * (uint64_t)p->shape[1] * qtk_dtype_size(p->dtype);
+  return w->bf16 && p->dtype == QTK_F32 ? QTK_BF16 : p->dtype;
+}
+
+static uint64_t write_bytes(const struct writing *w, const struct qtk_format_param *p)
+{
+  return (uint64_t)p->shape[0] * (uint64_t)p->shape[1] * qtk_dtype_size(write_type(w, p));
 }
 
 /* Length, JSON, blanks up to a multiple of 8. */
@@ -180,9 +105,9 @@ static int write_head(struct writing *w)
   fputs("{\"__metadata__\":{\"format\":\"pt\"}", out);
   for (int k = 0; k < w->adapter->n_params; k++) {
     const struct qtk_format_param *p = &w->adapter->params[w->order[k]];
-    uint64_t end = w->data + write_bytes(p);
+    uint64_t end = w->data + write_bytes(w, p);
     fprintf(out, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%lld,%lld],\"data_offsets\":[%llu,%llu]}",
-            w->names[w->order[k]], p->dtype == QTK_F16 ? "F16" : "F32", (long long)p->shape[0],
+            w->names[w->order[k]], safetensors_type_of(write_type(w, p))->name, (long long)p->shape[0],
             (long long)p->shape[1], (unsigned long long)w->data, (unsigned long long)end);
     w->data = end;
   }
@@ -201,15 +126,20 @@ static int write_head(struct writing *w)
 
 /* ---- both ---------------------------------------------------------------------------------------- */
 
+static int write_config(struct writing *w)
+{
+  char *text = NULL;
+  int rc = peft_config_write(w->adapter, &text, &w->bf16);
+  w->files[0] = (struct write_file){PEFT_CONFIG, text, text ? strlen(text) : 0};
+  return rc;
+}
+
 static int write_begin(struct writing *w, const struct qtk_adapter_export *adapter)
 {
   *w = (struct writing){.adapter = adapter};
-  if (strcmp(adapter->method, PEFT_METHOD) != 0)
-    return qtk_error(QTK_EJOB, "the adapter '%s' has no form there: only '%s' has",
-                     adapter->method, PEFT_METHOD);
-  w->options = json_loads(adapter->options, 0, NULL);
-  if (!w->options)
-    return qtk_error(QTK_EINTERNAL, "the adapter's options are no JSON");
+  if (adapter->form->kind != QTK_FORM_PAIRS)
+    return qtk_error(QTK_EJOB, "the adapter '%s' has no form there: only pairs of low rank have",
+                     adapter->method);
   int rc = write_names(w);
   if (rc == QTK_OK)
     rc = write_config(w);
@@ -224,7 +154,6 @@ static void write_end(struct writing *w)
     free(w->files[i].bytes);
   free(w->names);
   free(w->order);
-  json_decref(w->options);
 }
 
 int peft_measure(const void *options, const struct qtk_adapter_export *adapter, uint64_t *bytes)
@@ -244,19 +173,37 @@ static int write_failed(const char *path, const char *name)
   return qtk_error(QTK_EINPUT, "%s/%s: cannot be written: %s", path, name, strerror(errno));
 }
 
+/* The same values in their type of the file, which a note may say wrongly. */
+static int write_typed(const struct writing *w, const struct qtk_format_param *p, float *values,
+                       void *typed)
+{
+  size_t n = (size_t)(p->shape[0] * p->shape[1]);
+  enum qtk_dtype type = write_type(w, p);
+  int rc = qtk_convert(type, typed, QTK_F32, values, n);
+  for (size_t i = 0; rc == QTK_OK && type == QTK_BF16 && i < n; i++) {
+    uint32_t bits;
+    memcpy(&bits, &values[i], sizeof bits);
+    if (bits & 0xffff)
+      rc = qtk_error(QTK_EINPUT, "'%s': value %zu is no BF16, which the note that came with the "
+                                 "adapter says that all are",
+                     p->tensor, i);
+  }
+  return rc;
+}
+
 static int write_values(const struct writing *w, FILE *out)
 {
   int rc = QTK_OK;
   for (int k = 0; k < w->adapter->n_params && rc == QTK_OK; k++) {
     const struct qtk_format_param *p = &w->adapter->params[w->order[k]];
-    size_t n = (size_t)(p->shape[0] * p->shape[1]);
+    size_t n = (size_t)(p->shape[0] * p->shape[1]), bytes = (size_t)write_bytes(w, p);
     float *values = malloc(n * sizeof *values);
-    void *typed = malloc((size_t)write_bytes(p));
+    void *typed = malloc(bytes);
     rc = values && typed ? w->adapter->values(w->adapter, w->order[k], values) : write_memory();
     if (rc == QTK_OK)
-      rc = qtk_convert(p->dtype, typed, QTK_F32, values, n);
+      rc = write_typed(w, p, values, typed);
     if (rc == QTK_OK)
-      fwrite(typed, 1, (size_t)write_bytes(p), out);
+      fwrite(typed, 1, bytes, out);
     free(values);
     free(typed);
   }

@@ -7,6 +7,7 @@
 #ifndef QTK_FORMAT_H
 #define QTK_FORMAT_H
 
+#include <qtk/form.h>
 #include <qtk/plugin.h>
 #include <qtk/tensor.h>
 
@@ -81,6 +82,9 @@ struct qtk_export_result {
 struct qtk_format_adapter {
   const char *method;  /* name of the adapter plugin that computes as it does */
   const char *options; /* of the plugin: a JSON object */
+  /* What else the files say and the format wants to write again, as a text that the format alone
+   * reads; or NULL. It is kept with the adapter, in bundles too. */
+  const char *note;
 };
 
 /* A parameter of it, or of one to write. */
@@ -95,8 +99,10 @@ struct qtk_format_param {
 
 /* An adapter to write. Everything is borrowed for the call. */
 struct qtk_adapter_export {
-  const char *method, *options; /* as in struct qtk_format_adapter */
-  const char *base;             /* the model's name, for people */
+  const char *method;          /* of the plugin that made it, for people */
+  const struct qtk_form *form; /* what it computes: all that counts */
+  const char *note; /* of this format, if it was read with it; or NULL. A bundle's: trust nothing */
+  const char *base; /* the model's name, for people */
   int64_t layers;               /* of the model */
   int n_params;
   const struct qtk_format_param *params; /* sorted by the names that the adapter has for them */
@@ -192,8 +198,8 @@ struct qtk_format_ops {
   int (*param)(void *h, int i, struct qtk_format_param *param);
   int (*read_param)(void *h, int i, float *out);
 
-  /* Both together. While planning: QTK_EJOB if the adapter cannot be written, and exactly how
-   * many bytes its files will have. Then the files, put in place when all are whole. */
+  /* Both together. While planning: QTK_EJOB if the adapter cannot be written, QTK_EINPUT for a
+   * note that is none, and exactly how many bytes its files will have. Then the files, put in place when all are whole. */
   int (*measure_adapter)(const void *options, const struct qtk_adapter_export *adapter,
                          uint64_t *bytes);
   int (*write_adapter)(struct qtk_context *ctx, const void *options, const char *path,

@@ -195,6 +195,15 @@ static int @NAME@_fold(struct qtk_context *ctx, void *h, const struct qtk_site *
                           : status;
 }
 
+/* ---- other programs ------------------------------------------------------------------------ */
+
+static void @NAME@_form(const void *options, struct qtk_form *form)
+{
+  int64_t rank = ((const struct @NAME@_options *)options)->rank;
+  *form = (struct qtk_form){
+      .kind = QTK_FORM_PAIRS, .a = "a", .b = "b", .rank = rank, .alpha = (double)rank};
+}
+
 static const struct qtk_adapter_ops @NAME@_ops = {.size = sizeof(struct qtk_adapter_ops),
                                                   .claim = @NAME@_claim,
                                                   .attach = @NAME@_attach,
@@ -205,7 +214,8 @@ static const struct qtk_adapter_ops @NAME@_ops = {.size = sizeof(struct qtk_adap
                                                   .keep = @NAME@_keep,
                                                   .forward = @NAME@_forward,
                                                   .backward = @NAME@_backward,
-                                                  .fold = @NAME@_fold};
+                                                  .fold = @NAME@_fold,
+                                                  .form = @NAME@_form};
 
 QTK_PLUGIN(.threads = QTK_THREADS_HANDLE, .name = "@NAME@", .version = "0.1",
            .summary = "adds pairs of low rank", .options = @NAME@_table,

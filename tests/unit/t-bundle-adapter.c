@@ -139,10 +139,13 @@ static void round_trip(void **state)
   struct qtk_bundle *b;
   (void)state;
   t->forced = 1;
+  must(qtk_tuned_note(t, "some \"format\"", "{\"r\": 4,\n \"x\": \"\\u00e9\"}\n"));
   write_adapter("a.qtk", t, &result);
   assert_string_equal(result.model_digest, "");
   must(qtk_adapter_load(ctx, "a.qtk", &back));
   same(t, back);
+  assert_string_equal(back->origin, t->origin);
+  assert_string_equal(back->note, t->note);
   must(qtk_bundle_open("a.qtk", &b));
   must(qtk_bundle_verify(ctx, b));
   assert_string_equal(qtk_bundle_kind(b), "adapter");
@@ -168,7 +171,7 @@ static void little(void **state)
   write_adapter("x.qtk", t, &result);
   must(qtk_adapter_load(ctx, "x.qtk", &back));
   assert_true(back->n_params == 0 && !back->targets && !back->base_name && !*back->base &&
-              !*back->tokenizer && !*back->recipe && !back->forced);
+              !*back->tokenizer && !*back->recipe && !back->forced && !back->origin && !back->note);
   qtk_tuned_free(back);
   qtk_tuned_free(t);
 }
@@ -357,6 +360,7 @@ static void hostile_manifests(void **state)
   expect("relative = false", "relativ = false", "relativ");
   expect("relative = false", "relative = 17.5", "relative");
   expect("targets = ", "target = ", "target");
+  expect("targets = ", "note = \"x\"\ntargets = ", "without \"origin\"");
   expect("aaaaaaaa", "aaaagaaa", "");
   expect("[\"c\", \"f16\", 1]", "[\"c\", \"f16\"]", "parameter 1 is not");
   expect("[\"c\", \"f16\", 1]", "[\"c\", \"f16\", 1, 1, 1, 1, 1]", "parameter 1 is not");

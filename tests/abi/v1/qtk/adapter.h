@@ -26,6 +26,7 @@
 #ifndef QTK_ADAPTER_H
 #define QTK_ADAPTER_H
 
+#include <qtk/form.h>
 #include <qtk/ops.h>
 #include <qtk/plugin.h>
 #include <qtk/tensor.h>
@@ -333,6 +334,11 @@ struct qtk_adapter_ops {
   /* Optional. 1 if start reads qtk_source_rows and cannot do without: a plan then refuses a
    * job that has no unquantized model. */
   int (*unquantized)(const void *options);
+
+  /* ---- other programs ---- */
+  /* Optional. What an adapter of these options computes once it is trained, in words that other
+   * programs know; *form is zeroed. It is what formats that hold adapters write. */
+  void (*form)(const void *options, struct qtk_form *form);
 };
 
 #ifdef __cplusplus
