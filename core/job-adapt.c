@@ -12,9 +12,10 @@ const char *const qtk_job_adapt_keys[] = {
     "run",     "name",         "method",     "targets",        "data",     "validation",
     "steps",   "epochs",       "batch",      "micro_batch",    "length",   "learning_rate",
     "schedule", "warmup",      "optimizer",  "weight_decay",   "beta1",    "beta2",
-    "epsilon", "clip",
-    "checkpoint", "save_every", "evaluate_every", "patience",  "keep",     NULL};
+    "epsilon", "clip",         "checkpoint", "save_every", "evaluate_every", "patience",
+    "keep",    "change",       NULL};
 
+static const char *const adapt_change_keys[] = {"step", "learning_rate", "clip", NULL};
 static const char *const adapt_data_keys[] = {"path",    "template", "train_on",
                                               "packing", "tokens",   NULL};
 static const char *const adapt_parts[] = {"response", "all", NULL};
@@ -29,6 +30,9 @@ struct adapt_bounds {
   int above, below; /* the bound itself is not allowed */
   const char *allowed;
 };
+
+static const struct adapt_bounds adapt_rates = {0, 1e30, 1, 0, "numbers above 0"};
+static const struct adapt_bounds adapt_norms = {0, 1e30, 0, 0, "0 (any norm) and more"};
 
 static int adapt_number(const struct qtk_toml *table, const char *key,
                         const struct adapt_bounds *b, double *value)
@@ -88,11 +92,10 @@ static int adapt_length(const struct qtk_toml *table, struct qtk_job_training *t
 
 static int adapt_rate(const struct qtk_toml *table, struct qtk_job_training *t)
 {
-  static const struct adapt_bounds rate = {0, 1e30, 1, 0, "numbers above 0"};
   static const struct adapt_bounds warmup = {0, 1e12, 0, 0, "0 and more: a share of the steps below "
                                                              "1, else steps"};
   enum qtk_schedule_shape shape;
-  int rc = adapt_number(table, "learning_rate", &rate, &t->learning_rate);
+  int rc = adapt_number(table, "learning_rate", &adapt_rates, &t->learning_rate);
   if (rc == QTK_OK)
     rc = qtk_toml_get_text(table, "schedule", &t->schedule);
   if (rc == QTK_OK && qtk_schedule_find(t->schedule, &shape) != QTK_OK) {
@@ -121,7 +124,6 @@ static int adapt_optimizer(const struct qtk_toml *table, struct qtk_job_training
   static const struct adapt_bounds decay = {0, 1e3, 0, 0, "0 .. 1000"};
   static const struct adapt_bounds beta = {0, 1, 0, 1, "0 and more, below 1"};
   static const struct adapt_bounds epsilon = {0, 1, 1, 0, "numbers above 0 up to 1"};
-  static const struct adapt_bounds clip = {0, 1e30, 0, 0, "0 (any norm) and more"};
   int rc = adapt_optimizer_kind(table, t);
   if (rc == QTK_OK)
     rc = adapt_number(table, "weight_decay", &decay, &t->weight_decay);
@@ -131,7 +133,58 @@ static int adapt_optimizer(const struct qtk_toml *table, struct qtk_job_training
     rc = adapt_number(table, "beta2", &beta, &t->beta2);
   if (rc == QTK_OK)
     rc = adapt_number(table, "epsilon", &epsilon, &t->epsilon);
-  return rc == QTK_OK ? adapt_number(table, "clip", &clip, &t->clip) : rc;
+  return rc == QTK_OK ? adapt_number(table, "clip", &adapt_norms, &t->clip) : rc;
+}
+
+static int adapt_change(const struct qtk_toml *node, struct qtk_job_training *t)
+{
+  struct qtk_job_change *c = &t->changes[t->n_changes];
+  const struct qtk_toml *step;
+  *c = (struct qtk_job_change){.learning_rate = -1, .clip = -1};
+  if (qtk_toml_kind(node) != QTK_TOML_TABLE)
+    return qtk_toml_error(node, "change: a list of tables is wanted, like "
+                                "[{ step = 100, learning_rate = 1e-5 }]");
+  int rc = qtk_toml_only(node, adapt_change_keys);
+  if (rc == QTK_OK)
+    rc = qtk_toml_need(node, "step", QTK_TOML_INT, &step);
+  if (rc == QTK_OK)
+    rc = qtk_job_int(node, "step", 1, t->steps > 0 ? t->steps : INT64_C(1) << 40, &c->step);
+  if (rc == QTK_OK)
+    rc = adapt_number(node, "learning_rate", &adapt_rates, &c->learning_rate);
+  if (rc == QTK_OK)
+    rc = adapt_number(node, "clip", &adapt_norms, &c->clip);
+  if (rc != QTK_OK)
+    return rc;
+  if (c->learning_rate < 0 && c->clip < 0)
+    return qtk_toml_error(node, "change: learning_rate or clip is wanted beside step");
+  if (t->n_changes > 0 && c->step <= t->changes[t->n_changes - 1].step)
+    return qtk_toml_error(step, "change: step = %lld behind step = %lld: they have to rise",
+                          (long long)c->step, (long long)t->changes[t->n_changes - 1].step);
+  t->n_changes++;
+  return QTK_OK;
+}
+
+static int adapt_changes(const struct qtk_toml *table, struct qtk_job_training *t)
+{
+  const struct qtk_toml *list = NULL;
+  int rc = qtk_toml_get_array(table, "change", &list);
+  if (rc == QTK_OK && qtk_toml_length(list) > QTK_JOB_CHANGES)
+    return qtk_toml_error(list, "change: %zu entries: at most %d are allowed",
+                          qtk_toml_length(list), QTK_JOB_CHANGES);
+  for (size_t i = 0; i < qtk_toml_length(list) && rc == QTK_OK; i++)
+    rc = adapt_change(qtk_toml_item(list, i), t);
+  return rc;
+}
+
+struct qtk_job_change qtk_job_at_step(const struct qtk_job_training *t, int64_t step)
+{
+  struct qtk_job_change now = {step, t->learning_rate, t->clip};
+  for (int i = 0; i < t->n_changes && t->changes[i].step <= step; i++) {
+    const struct qtk_job_change *c = &t->changes[i];
+    now.learning_rate = c->learning_rate < 0 ? now.learning_rate : c->learning_rate;
+    now.clip = c->clip < 0 ? now.clip : c->clip;
+  }
+  return now;
 }
 
 static int adapt_evaluation(const struct qtk_toml *table, struct qtk_job_training *t)
@@ -165,6 +218,8 @@ int qtk_job_read_training(const struct qtk_toml *table, struct qtk_job_training 
     rc = adapt_rate(table, t);
   if (rc == QTK_OK)
     rc = adapt_optimizer(table, t);
+  if (rc == QTK_OK)
+    rc = adapt_changes(table, t);
   if (rc == QTK_OK)
     rc = adapt_word(table, "checkpoint", adapt_checkpoints, &t->checkpoint);
   return rc == QTK_OK ? adapt_evaluation(table, t) : rc;

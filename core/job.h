@@ -79,6 +79,13 @@ struct qtk_job_data {
   int64_t tokens;              /* 0: all */
 };
 
+/* What is otherwise from a step of a training on. */
+struct qtk_job_change {
+  int64_t step;
+  double learning_rate, clip; /* -1: as before */
+};
+#define QTK_JOB_CHANGES 16
+
 /* How an adapt stage trains. */
 struct qtk_job_training {
   int64_t steps;         /* 0: by epochs */
@@ -94,6 +101,8 @@ struct qtk_job_training {
   int64_t save_every, evaluate_every; /* steps; evaluate_every 0: a tenth of all */
   int64_t patience;                   /* evaluations; 0: to the end */
   const char *keep;                   /* "last", "best" */
+  struct qtk_job_change changes[QTK_JOB_CHANGES]; /* by rising step */
+  int n_changes;
 };
 
 struct qtk_job_stage {
@@ -164,6 +173,8 @@ QTK_PUBLIC const char *qtk_job_kind_name(enum qtk_job_kind kind);
 QTK_PUBLIC const char *const *qtk_job_stage_keys(enum qtk_job_kind kind);
 /* How a stage trains by `table`: the keys of an adapt stage, what is absent by its default. */
 QTK_PUBLIC int qtk_job_read_training(const struct qtk_toml *table, struct qtk_job_training *t);
+/* learning_rate and clip of a step. */
+QTK_PUBLIC struct qtk_job_change qtk_job_at_step(const struct qtk_job_training *t, int64_t step);
 /* The same of an override. */
 QTK_PUBLIC const char *const *qtk_job_override_keys(void);
 

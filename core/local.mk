@@ -194,6 +194,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/state-unit.c %D%/state-unit.h \
 	%D%/stage.c %D%/stage.h \
 	%D%/stage-adapt.c %D%/stage-adapt.h \
+	%D%/stage-adapt-change.c \
 	%D%/stage-adapt-course.c \
 	%D%/stage-adapt-state.c \
 	%D%/stage-budget.c \

@@ -174,6 +174,12 @@ uint64_t qtk_optimizer_values(const struct qtk_optimizer *o)
 
 /* ---- a step ----------------------------------------------------------------------------- */
 
+void qtk_optimizer_change(struct qtk_optimizer *o, double learning_rate, double clip)
+{
+  o->rule.learning_rate = learning_rate;
+  o->rule.clip = clip;
+}
+
 int qtk_optimizer_zero(struct qtk_optimizer *o)
 {
   int rc = QTK_OK;

@@ -33,6 +33,9 @@ QTK_PUBLIC int qtk_optimizer_new(struct qtk_context *ctx, struct qtk_engine *eng
                                  struct qtk_optimizer **optimizer);
 QTK_PUBLIC void qtk_optimizer_free(struct qtk_optimizer *o); /* NULL is fine */
 
+/* Another rate, and another largest norm, from the next step on. */
+QTK_PUBLIC void qtk_optimizer_change(struct qtk_optimizer *o, double learning_rate, double clip);
+
 /* All gradients are zero. */
 QTK_PUBLIC int qtk_optimizer_zero(struct qtk_optimizer *o);
 /* Step `step` (from 1) at `factor` times the learning rate; *norm is that of the gradients

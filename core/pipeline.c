@@ -213,15 +213,17 @@ static char *pipeline_state_dir(const struct qtk_job *job)
 static int pipeline_begin_state(struct qtk_pipeline *p, int resume)
 {
   char *machine = qtk_str_format("%s %s", qtk_device_plugin(p->ctx), qtk_device_describe(p->ctx));
+  struct qtk_str key = {0};
+  int rc = machine != NULL ? qtk_plan_key(p->portable, &key) : QTK_ENOMEM;
   const struct qtk_state_input inputs[] = {
-    {"job", p->portable}, {"qtk", qtk_version()}, {"backend", machine ? machine : ""},
+    {"job", key.data ? key.data : ""}, {"qtk", qtk_version()}, {"backend", machine ? machine : ""},
     {"plugins", p->inputs.plugins}};
-  int rc = machine != NULL ? QTK_OK : QTK_ENOMEM;
   if (rc == QTK_OK && (p->state_dir = pipeline_state_dir(p->job)) == NULL)
     rc = QTK_ENOMEM;
   if (rc == QTK_OK)
     rc = qtk_state_begin(p->state_dir, inputs, sizeof inputs / sizeof *inputs, resume,
                          &p->work.state);
+  qtk_str_free(&key);
   free(machine);
   return rc;
 }

@@ -16,7 +16,8 @@
 static int adapt_is_default(const char *key)
 {
   static const char *const others[] = {"run",        "name",       "method",   "targets", "data",
-                                       "validation", "save_every", "patience", NULL};
+                                       "validation", "save_every", "patience",
+                                       "change",     NULL};
   int core = 0;
   for (const char *const *k = qtk_job_stage_keys(QTK_JOB_ADAPT); *k != NULL; k++)
     core |= strcmp(*k, key) == 0;

@@ -230,6 +230,24 @@ static int resolve_rate(const struct qtk_job_training *t, struct qtk_toml *table
   return rc == QTK_OK ? qtk_toml_set_text(table, "optimizer", t->optimizer) : rc;
 }
 
+static int resolve_changes(const struct qtk_job_training *t, struct qtk_toml *stage)
+{
+  struct qtk_toml *list = t->n_changes > 0 ? qtk_toml_set_array(stage, "change") : NULL;
+  int rc = t->n_changes > 0 && list == NULL ? QTK_ENOMEM : QTK_OK;
+  for (int i = 0; i < t->n_changes && rc == QTK_OK; i++) {
+    const struct qtk_job_change *c = &t->changes[i];
+    struct qtk_toml *table = qtk_toml_new_table();
+    rc = qtk_toml_append(list, table);
+    if (rc == QTK_OK)
+      rc = qtk_toml_set_int(table, "step", c->step);
+    if (rc == QTK_OK && c->learning_rate >= 0)
+      rc = qtk_toml_set_float(table, "learning_rate", c->learning_rate);
+    if (rc == QTK_OK && c->clip >= 0)
+      rc = qtk_toml_set_float(table, "clip", c->clip);
+  }
+  return rc;
+}
+
 static int resolve_training(const struct qtk_job_training *t, struct qtk_toml *table)
 {
   int rc = t->steps > 0 ? qtk_toml_set_int(table, "steps", t->steps)
@@ -237,7 +255,7 @@ static int resolve_training(const struct qtk_job_training *t, struct qtk_toml *t
   if (rc != QTK_OK || (rc = qtk_toml_set_int(table, "batch", t->batch)) != QTK_OK ||
       (rc = qtk_toml_set_int(table, "micro_batch", t->micro_batch)) != QTK_OK ||
       (rc = qtk_toml_set_int(table, "length", t->length)) != QTK_OK ||
-      (rc = resolve_rate(t, table)) != QTK_OK ||
+      (rc = resolve_rate(t, table)) != QTK_OK || (rc = resolve_changes(t, table)) != QTK_OK ||
       (rc = qtk_toml_set_text(table, "checkpoint", t->checkpoint)) != QTK_OK ||
       (rc = qtk_toml_set_int(table, "save_every", t->save_every)) != QTK_OK)
     return rc;
@@ -488,6 +506,20 @@ int qtk_plan_portable(const struct qtk_plan *plan, const char *digest, const cha
                 : QTK_ENOMEM;
   if (rc == QTK_OK)
     rc = qtk_toml_write(root, out);
+  qtk_toml_free(root);
+  return rc;
+}
+
+int qtk_plan_key(const char *portable, struct qtk_str *out)
+{
+  struct qtk_toml *root;
+  int rc = qtk_toml_parse(portable, strlen(portable), "job", &root);
+  if (rc != QTK_OK)
+    return rc;
+  const struct qtk_toml *stages = qtk_toml_get(root, "stage");
+  for (size_t i = 0; i < qtk_toml_length(stages); i++)
+    qtk_toml_remove((struct qtk_toml *)qtk_toml_item(stages, i), "change");
+  rc = qtk_toml_write(root, out);
   qtk_toml_free(root);
   return rc;
 }

@@ -223,6 +223,9 @@ QTK_PUBLIC int qtk_plan_portable(const struct qtk_plan *plan, const char *digest
                                  const char *source_digest, const struct qtk_plan_input *inputs,
                                  size_t n_inputs, struct qtk_str *out);
 
+/* The same text without what may still be said of steps to come while the job runs. */
+QTK_PUBLIC int qtk_plan_key(const char *portable, struct qtk_str *out);
+
 /* The tensors of the bundle in the model's order, as they are after the last stage:
  * names, shapes, layouts and who made them; places are left open. A tensor of the file
  * that can only be read by rows becomes f16. The array is freed with free. */

@@ -5,10 +5,10 @@
 #include "core/error.h"
 #include "core/stage-adapt.h"
 
-int qtk_course_begin(struct adapt_course *c)
+int qtk_course_begin(struct adapt_course *c, const struct qtk_job_training *training)
 {
-  *c = (struct adapt_course){.loss = json_array(), .validation = json_array(), .measured = -1,
-                             .best = {.step = -1}};
+  *c = (struct adapt_course){.training = training, .loss = json_array(),
+                             .validation = json_array(), .measured = -1, .best = {.step = -1}};
   return c->loss && c->validation ? QTK_OK : qtk_error_memory(0, "a curve");
 }
 
@@ -53,13 +53,14 @@ int qtk_course_measured(struct adapt_course *c, double loss, int *better)
 
 int qtk_course_write(const struct adapt_course *c, struct qtk_str *out)
 {
-  json_t *root = json_pack("{s:I, s:I, s:o, s:o, s:I, s:O, s:O, s:I, s:I, s:o, s:I}", "step",
+  json_t *root = json_pack("{s:I, s:I, s:o, s:o, s:I, s:O, s:O, s:I, s:I, s:o, s:I, s:o}", "step",
                            (json_int_t)c->step, "tokens", (json_int_t)c->tokens, "seconds",
                            qtk_json_real(c->seconds), "sum", qtk_json_real(c->sum), "count",
                            (json_int_t)c->count, "loss", c->loss, "validation", c->validation,
                            "measured", (json_int_t)c->measured, "best_step",
                            (json_int_t)c->best.step, "best_loss", qtk_json_real(c->best.loss),
-                           "waited", (json_int_t)c->waited);
+                           "waited", (json_int_t)c->waited, "changes",
+                           qtk_changes_of(c->training, c->step));
   int rc = root ? qtk_json_write(root, QTK_JSON_COMPACT, out) : qtk_error_memory(0, "a checkpoint");
   json_decref(root);
   return rc;
@@ -101,6 +102,8 @@ int qtk_course_read(struct adapt_course *c, const char *text)
   if (rc != QTK_OK)
     return rc;
   rc = course_numbers(root, c);
+  if (rc == QTK_OK)
+    rc = qtk_changes_check(c->training, c->step, json_object_get(root, "changes"));
   if (rc == QTK_OK)
     rc = course_array(root, "loss", &c->loss);
   if (rc == QTK_OK)

@@ -252,10 +252,12 @@ int qtk_adapt_restore(struct adaptation *a)
 /* ---- the finished adapter ----------------------------------------------------------------------- */
 
 /* The unit's text. */
-static int state_bound(const struct qtk_tuned *t, struct qtk_str *out)
+static int state_bound(const struct qtk_tuned *t, const struct qtk_job_training *training,
+                       struct qtk_str *out)
 {
-  json_t *root = json_pack("{s:s, s:s, s:s, s:s?}", "base", t->base, "tokenizer", t->tokenizer,
-                           "recipe", t->recipe, "base_name", t->base_name);
+  json_t *root = json_pack("{s:s, s:s, s:s, s:s?, s:o}", "base", t->base, "tokenizer",
+                           t->tokenizer, "recipe", t->recipe, "base_name", t->base_name, "changes",
+                           qtk_changes_of(training, INT64_MAX));
   int rc = root ? qtk_json_write(root, QTK_JSON_COMPACT, out) : qtk_error_memory(0, "an adapter");
   json_decref(root);
   return rc;
@@ -269,14 +271,17 @@ static int state_digest(const json_t *root, const char *key, char hex[QTK_DIGEST
   return rc;
 }
 
-static int state_unbind(const char *text, struct qtk_tuned *t)
+static int state_unbind(const char *text, const struct qtk_job_training *training,
+                        struct qtk_tuned *t)
 {
   const char *name = NULL;
   json_t *root;
   int rc = qtk_json_parse(text, strlen(text), "state", &root);
   if (rc != QTK_OK)
     return rc;
-  rc = state_digest(root, "base", t->base);
+  rc = qtk_changes_check(training, INT64_MAX, json_object_get(root, "changes"));
+  if (rc == QTK_OK)
+    rc = state_digest(root, "base", t->base);
   if (rc == QTK_OK)
     rc = state_digest(root, "tokenizer", t->tokenizer);
   if (rc == QTK_OK)
@@ -295,7 +300,8 @@ static void state_release(void *unit)
 }
 
 /* The unit's tensors are the adapter's, in their order. */
-static int state_borrow(struct qtk_tuned *t, struct qtk_state_unit *unit)
+static int state_borrow(struct qtk_tuned *t, const struct qtk_job_training *training,
+                        struct qtk_state_unit *unit)
 {
   int n = qtk_unit_count(unit);
   t->owner = unit;
@@ -310,7 +316,7 @@ static int state_borrow(struct qtk_tuned *t, struct qtk_state_unit *unit)
     if (p->name == NULL)
       return QTK_ENOMEM;
   }
-  return state_unbind(qtk_unit_text(unit), t);
+  return state_unbind(qtk_unit_text(unit), training, t);
 }
 
 int qtk_adapt_tuned(const struct qtk_work *work, size_t stage, struct qtk_tuned **tuned)
@@ -330,7 +336,7 @@ static int state_adopt(struct qtk_work *work, size_t stage, struct qtk_state_uni
     qtk_unit_close(unit);
     return rc;
   }
-  rc = state_borrow(t, unit);
+  rc = state_borrow(t, &work->plan->stages[stage].adapt.training, unit);
   if (rc == QTK_OK)
     return qtk_model_adapt(work->ctx, work->model, t, 0);
   qtk_tuned_free(t);
@@ -344,7 +350,7 @@ int qtk_adapt_finish(struct qtk_work *work, size_t stage, struct qtk_tuned *tune
   char name[STATE_NAME];
   if (work->state == NULL)
     return qtk_model_adapt(work->ctx, work->model, tuned, 0);
-  int rc = state_bound(tuned, &text);
+  int rc = state_bound(tuned, &work->plan->stages[stage].adapt.training, &text);
   if (rc == QTK_OK)
     rc = qtk_state_put(work->state, state_name(stage, "adapter", name), text.data, tuned->params,
                        tuned->n_params, &unit);

@@ -136,7 +136,7 @@ static int adapt_rule(struct adaptation *a, struct qtk_train_rule *rule)
 static int adapt_begin(struct adaptation *a)
 {
   struct qtk_train_rule rule;
-  int rc = qtk_course_begin(&a->course);
+  int rc = qtk_course_begin(&a->course, &a->plan->training);
   if (rc == QTK_OK)
     rc = adapt_read(a);
   if (rc == QTK_OK)
@@ -171,26 +171,16 @@ static void adapt_end(struct adaptation *a)
 
 /* ---- steps -------------------------------------------------------------------------------------- */
 
-/* What can be done about numbers that are not finite. */
-static int adapt_failed(const struct adaptation *a, int rc)
-{
-  if (rc != QTK_ENUMERIC)
-    return rc;
-  const json_t *last = json_array_get(a->course.loss, json_array_size(a->course.loss) - 1);
-  return qtk_error_at(rc, "training does not converge (the last loss was %g): try a learning_rate "
-                          "below %g, a longer warmup, or a clip",
-                      json_number_value(json_object_get(last, "loss")),
-                      a->plan->training.learning_rate);
-}
-
 static int adapt_step(struct adaptation *a, struct qtk_progress *progress)
 {
   int64_t every = (a->steps + ADAPT_POINTS - 1) / ADAPT_POINTS;
   struct qtk_train_step step;
   double start = qtk_seconds();
+  struct qtk_job_change now = qtk_job_at_step(&a->plan->training, a->course.step + 1);
+  qtk_train_change(a->train, now.learning_rate, now.clip);
   int rc = qtk_train_next(a->train, &step);
   if (rc != QTK_OK)
-    return adapt_failed(a, rc);
+    return rc == QTK_ENUMERIC ? qtk_adapt_diverged(a) : rc;
   rc = qtk_course_step(&a->course, &step, every, qtk_seconds() - start);
   qtk_progress_note(progress, "loss %.4g  %.0f tokens/s", step.loss,
                     (double)a->course.tokens / a->course.seconds);

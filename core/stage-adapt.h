@@ -14,6 +14,7 @@ struct adapt_best {
 
 /* What came of the steps so far; all that a checkpoint says besides values. */
 struct adapt_course {
+  const struct qtk_job_training *training; /* that it follows */
   int64_t step;      /* done */
   int64_t tokens;    /* that went through the model */
   double seconds;    /* of the steps */
@@ -44,7 +45,7 @@ struct adaptation {
 
 /* ---- stage-adapt-course ---- */
 
-int qtk_course_begin(struct adapt_course *c);
+int qtk_course_begin(struct adapt_course *c, const struct qtk_job_training *training);
 void qtk_course_end(struct adapt_course *c);
 /* A step; the curve has a point every `every` of them, the mean of their losses. */
 int qtk_course_step(struct adapt_course *c, const struct qtk_train_step *s, int64_t every,
@@ -54,6 +55,15 @@ int qtk_course_measured(struct adapt_course *c, double loss, int *better);
 /* As the text of a checkpoint, and from one. */
 int qtk_course_write(const struct adapt_course *c, struct qtk_str *out);
 int qtk_course_read(struct adapt_course *c, const char *text);
+
+/* ---- stage-adapt-change ---- */
+
+/* What is otherwise from steps up to `step` on, as a new array; NULL with QTK_ENOMEM set. */
+json_t *qtk_changes_of(const struct qtk_job_training *t, int64_t step);
+/* QTK_EJOB if a run that has done `step` steps changed something else on its way: `said`. */
+int qtk_changes_check(const struct qtk_job_training *t, int64_t step, const json_t *said);
+/* Adds to QTK_ENUMERIC what can be done about it. */
+int qtk_adapt_diverged(const struct adaptation *a);
 
 /* ---- stage-adapt-state ---- */
 

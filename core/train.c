@@ -257,6 +257,13 @@ int qtk_train_teach(struct qtk_train *t, struct qtk_engine *teacher)
   return qtk_session_new(teacher, t->group.room, 0, &t->lesson);
 }
 
+void qtk_train_change(struct qtk_train *t, double learning_rate, double clip)
+{
+  t->rule.optimizer.learning_rate = learning_rate;
+  t->rule.optimizer.clip = clip;
+  qtk_optimizer_change(t->optimizer, learning_rate, clip);
+}
+
 int64_t qtk_train_steps(const struct qtk_train *t)
 {
   return t->steps;

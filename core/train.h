@@ -42,6 +42,8 @@ QTK_PUBLIC void qtk_train_free(struct qtk_train *t); /* NULL is fine */
  * sequences; borrowed. */
 QTK_PUBLIC int qtk_train_teach(struct qtk_train *t, struct qtk_engine *teacher);
 
+/* Another rate, and another largest norm of gradients, from the next step on. */
+QTK_PUBLIC void qtk_train_change(struct qtk_train *t, double learning_rate, double clip);
 /* The next step. QTK_ENUMERIC if the loss or a gradient is not finite, QTK_EINTERRUPTED on
  * a stop: parameters are then as they were before the step. */
 QTK_PUBLIC int qtk_train_next(struct qtk_train *t, struct qtk_train_step *step);

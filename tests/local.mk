@@ -138,6 +138,7 @@ SH_TESTS = \
 	%D%/cli/5010-adapt-plan.sh \
 	%D%/cli/5010-data.sh \
 	%D%/cli/5020-adapt-resume.sh \
+	%D%/cli/5021-adapt-change.sh \
 	%D%/cli/5030-pairs.sh \
 	%D%/cli/5100-adapter-files.sh \
 	%D%/cli/5101-adapter-switch.sh \
