@@ -263,7 +263,7 @@ int qtk_block_run_back(const struct qtk_block *b, struct qtk_session *s, enum bl
 {
   struct block_frame f;
   struct backward w = {.b = b, .s = s, .f = &f};
-  int rc = s->training ? qtk_block_frame(b, s, tape, &f)
+  int rc = s->training ? qtk_block_frame(b, s, BLOCK_TRAINING, tape, &f)
                        : qtk_error(QTK_EINTERNAL, "a session that does not train has no tape");
 
   if (rc == QTK_OK && s->capacity > 0)

@@ -313,21 +313,21 @@ static int forward_tape(const struct qtk_block *b, struct qtk_session *s, enum b
              : qtk_session_bytes(s, s, FORWARD_BRIEF, bytes, "activations", memory);
 }
 
-int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, enum block_tape tape,
-                    struct block_frame *f)
+int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, enum block_use use,
+                    enum block_tape tape, struct block_frame *f)
 {
-  int training = tape != BLOCK_NO_TAPE, rc;
+  int rc;
   struct block_room room = {0};
   void *own = NULL, *shared;
 
-  qtk_block_lay_out(b, s->tokens, training, &room, f);
+  qtk_block_lay_out(b, s->tokens, use, &room, f);
   rc = qtk_session_bytes(s, s, 0, room.shared_bytes, "activations", &shared);
-  if (rc == QTK_OK && training)
+  if (rc == QTK_OK && use == BLOCK_TRAINING)
     rc = forward_tape(b, s, tape, room.tape_bytes, &own);
   room.tape = own;
   room.shared = shared;
   if (rc == QTK_OK)
-    qtk_block_lay_out(b, s->tokens, training, &room, f);
+    qtk_block_lay_out(b, s->tokens, use, &room, f);
   return rc;
 }
 
@@ -345,12 +345,40 @@ static void forward_places(struct forward *w, const struct qtk_tensor *y)
   w->values[BLOCK_Y] = *y;
 }
 
+static struct qtk_tensor forward_piece(const struct qtk_tensor *t, int64_t row, int64_t n)
+{
+  return t->data != NULL ? qtk_rows_of(t, row, n) : *t;
+}
+
+/* The MLP over n tokens from `row` on. */
+static int forward_some(const struct forward *whole, int64_t row, int64_t n)
+{
+  struct block_frame f = *whole->f;
+  struct forward w = *whole;
+  struct qtk_tensor x = qtk_rows_of(whole->x, row, n);
+  int rc = QTK_OK;
+
+  w.f = &f;
+  w.x = &x;
+  f.branch = forward_piece(&f.branch, row, n);
+  f.branch2 = forward_piece(&f.branch2, row, n);
+  f.sum2 = forward_piece(&f.sum2, row, n);
+  f.gate_up = forward_piece(&f.gate_up, 0, n);
+  f.gate = forward_piece(&f.gate, 0, n);
+  f.up = forward_piece(&f.up, 0, n);
+  for (int v = 0; v < BLOCK_VALUES; v++)
+    w.values[v] = forward_piece(&w.values[v], v == BLOCK_ACT ? 0 : row, n);
+  for (int v = BLOCK_N2; rc == QTK_OK && v < BLOCK_VALUES; v++)
+    rc = forward_steps[v](&w);
+  return rc;
+}
+
 int qtk_block_run(const struct qtk_block *b, struct qtk_session *s, enum block_tape tape,
                   const struct qtk_tensor *x, struct qtk_tensor *y)
 {
   struct block_frame f;
   struct forward w = {.b = b, .s = s, .f = &f, .tape = tape, .x = x};
-  int rc = qtk_block_frame(b, s, tape, &f);
+  int rc = qtk_block_frame(b, s, tape != BLOCK_NO_TAPE ? BLOCK_TRAINING : BLOCK_RUN, tape, &f);
 
   if (rc == QTK_OK)
     forward_places(&w, y);
@@ -358,8 +386,10 @@ int qtk_block_run(const struct qtk_block *b, struct qtk_session *s, enum block_t
     w.x = &f.x;
     rc = qtk_op_copy(s->ctx, x, &f.x);
   }
-  for (int v = 0; rc == QTK_OK && v < BLOCK_VALUES; v++)
+  for (int v = 0; rc == QTK_OK && v < BLOCK_N2; v++)
     rc = forward_steps[v](&w);
+  for (int64_t row = 0; rc == QTK_OK && row < s->tokens; row += f.mlp_rows)
+    rc = forward_some(&w, row, s->tokens - row < f.mlp_rows ? s->tokens - row : f.mlp_rows);
   return rc;
 }
 
@@ -399,7 +429,7 @@ int qtk_block_walk(const struct qtk_block *b, struct qtk_session *s, struct bloc
   struct block_frame f;
   struct forward w = {.b = b, .s = s, .f = &f, .x = walk->x};
   unsigned need = qtk_block_needs(&b->model, walk->want, walk->have) & ~walk->have;
-  int rc = qtk_block_frame(b, s, BLOCK_NO_TAPE, &f);
+  int rc = qtk_block_frame(b, s, BLOCK_WALK, BLOCK_NO_TAPE, &f);
 
   if (rc == QTK_OK)
     rc = walk_places(&w, walk);

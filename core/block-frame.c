@@ -3,6 +3,7 @@
 #include "core/block.h"
 
 #define FRAME_ALIGN 64
+#define FRAME_PIECE 512 /* tokens, as many as products take at a time */
 
 /* Memory that is given out piece by piece; base NULL: counted. */
 struct frame_room {
@@ -20,7 +21,21 @@ static struct qtk_tensor frame_take(struct frame_room *room, int64_t cols)
   return qtk_matrix(QTK_F32, data, room->tokens, cols);
 }
 
-static void frame_attention(const struct qtk_block *b, struct frame_room *room, int training,
+/* In a run without a tape attention's output may lie where its input did, unless the MLP reads
+ * that too. */
+static struct qtk_tensor frame_att(const struct qtk_block *b, struct frame_room *room,
+                                   enum block_use use, const struct block_frame *f)
+{
+  const struct qtk_arch_model *m = &b->model;
+  int64_t q = m->dims.heads * m->dims.head_size;
+
+  if (use != BLOCK_RUN || m->norm_place != QTK_NORM_BEFORE || q > m->dims.hidden ||
+      m->residual == QTK_RESIDUAL_PARALLEL)
+    return frame_take(room, q);
+  return qtk_matrix(QTK_F32, f->n1.data, room->tokens, q);
+}
+
+static void frame_attention(const struct qtk_block *b, struct frame_room *room, enum block_use use,
                             struct block_frame *f)
 {
   const struct qtk_dims *d = &b->model.dims;
@@ -40,8 +55,8 @@ static void frame_attention(const struct qtk_block *b, struct frame_room *room, 
     f->q0 = frame_take(room, q);
     f->k0 = frame_take(room, kv);
   }
-  f->att = frame_take(room, q);
-  if (!training)
+  f->att = frame_att(b, room, use, f);
+  if (use != BLOCK_TRAINING)
     return;
   f->lse = frame_take(room, d->heads);
   if (b->model.query_norm) {
@@ -52,8 +67,9 @@ static void frame_attention(const struct qtk_block *b, struct frame_room *room, 
 
 static void frame_mlp(const struct qtk_block *b, struct frame_room *room, struct block_frame *f)
 {
-  int64_t ffn = b->model.dims.ffn;
+  int64_t ffn = b->model.dims.ffn, tokens = room->tokens;
 
+  room->tokens = f->mlp_rows;
   if (b->model.mlp_fused) {
     f->gate_up = frame_take(room, 2 * ffn);
     f->gate = qtk_cols_of(&f->gate_up, 0, ffn);
@@ -63,6 +79,23 @@ static void frame_mlp(const struct qtk_block *b, struct frame_room *room, struct
       f->gate = frame_take(room, ffn);
     f->up = frame_take(room, ffn);
   }
+  room->tokens = tokens;
+}
+
+/* Adapters at linears see all tokens of a pass. */
+static int frame_mlp_sites(const struct qtk_block *b)
+{
+  return b->linears[QTK_ROLE_GATE_UP].n_sites + b->linears[QTK_ROLE_GATE].n_sites +
+         b->linears[QTK_ROLE_UP].n_sites + b->linears[QTK_ROLE_DOWN].n_sites;
+}
+
+/* Pieces are about as long as each other: the number of rows of a product is never small. */
+static int64_t frame_mlp_rows(const struct qtk_block *b, int64_t tokens, enum block_use use)
+{
+  int64_t pieces = (tokens + FRAME_PIECE - 1) / FRAME_PIECE;
+
+  return use != BLOCK_RUN || pieces < 2 || frame_mlp_sites(b) > 0 ? tokens
+                                                                  : (tokens + pieces - 1) / pieces;
 }
 
 /* What the adapters at a linear that reads `input` and gives `cols` keep. */
@@ -129,14 +162,14 @@ static void frame_training(const struct qtk_block *b, struct frame_room *tape,
   if (b->model.residual != QTK_RESIDUAL_PARALLEL)
     f->mid = frame_take(tape, hidden);
   frame_shared(b, shared, f);
-  frame_attention(b, tape, 1, f);
+  frame_attention(b, tape, BLOCK_TRAINING, f);
   frame_mlp(b, tape, f);
   frame_keeps(b, tape, f);
 }
 
 /* One normed input at a time; attention and MLP one after the other in the same place.
  * Without norms behind, `mid` is the output itself. */
-static void frame_inference(const struct qtk_block *b, struct frame_room *room,
+static void frame_inference(const struct qtk_block *b, struct frame_room *room, enum block_use use,
                             struct block_frame *f)
 {
   int64_t hidden = b->model.dims.hidden;
@@ -152,7 +185,7 @@ static void frame_inference(const struct qtk_block *b, struct frame_room *room,
   if (b->model.residual == QTK_RESIDUAL_PARALLEL)
     f->branch2 = frame_take(room, hidden);
   begin = room->used;
-  frame_attention(b, room, 0, f);
+  frame_attention(b, room, use, f);
   end = room->used;
   room->used = begin;
   frame_mlp(b, room, f);
@@ -161,17 +194,17 @@ static void frame_inference(const struct qtk_block *b, struct frame_room *room,
     room->used = end;
 }
 
-void qtk_block_lay_out(const struct qtk_block *b, int64_t tokens, int training,
+void qtk_block_lay_out(const struct qtk_block *b, int64_t tokens, enum block_use use,
                        struct block_room *room, struct block_frame *f)
 {
   struct frame_room tape = {.base = room->tape, .tokens = tokens};
   struct frame_room shared = {.base = room->shared, .tokens = tokens};
 
-  *f = (struct block_frame){0};
-  if (training)
+  *f = (struct block_frame){.mlp_rows = frame_mlp_rows(b, tokens, use)};
+  if (use == BLOCK_TRAINING)
     frame_training(b, &tape, &shared, f);
   else
-    frame_inference(b, &shared, f);
+    frame_inference(b, &shared, use, f);
   room->tape_bytes = tape.used;
   room->shared_bytes = shared.used;
 }

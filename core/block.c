@@ -202,7 +202,7 @@ size_t qtk_block_tape(const struct qtk_block *block, int64_t tokens)
   struct block_room room = {0};
   struct block_frame frame;
 
-  qtk_block_lay_out(block, tokens, 1, &room, &frame);
+  qtk_block_lay_out(block, tokens, BLOCK_TRAINING, &room, &frame);
   return room.tape_bytes;
 }
 

@@ -58,6 +58,7 @@ struct block_frame {
   struct qtk_tensor qkv, q, k, v;  /* q, k, v may be columns of qkv */
   struct qtk_tensor q0, k0, stats_q, stats_k; /* before their norms */
   struct qtk_tensor att, lse;
+  int64_t mlp_rows;                /* of the next four; a full run without a tape: a piece */
   struct qtk_tensor gate_up, gate, up;
   struct qtk_tensor act;           /* backward: made again */
   struct qtk_tensor branch, branch2;
@@ -71,8 +72,12 @@ struct block_room {
   size_t tape_bytes, shared_bytes;
 };
 
+/* What a frame is for. Where nothing is kept or seen of what is inside the MLP, it goes
+ * through it by pieces of the tokens. */
+enum block_use { BLOCK_WALK, BLOCK_TRAINING, BLOCK_RUN };
+
 /* Lays a frame of `tokens` out over the room's memory, NULL: nowhere; sets its bytes. */
-void qtk_block_lay_out(const struct qtk_block *b, int64_t tokens, int training,
+void qtk_block_lay_out(const struct qtk_block *b, int64_t tokens, enum block_use use,
                        struct block_room *room, struct block_frame *f);
 
 /* A block of layer `layer` with the widths of `dims`, without weights. */
@@ -95,8 +100,8 @@ enum block_tape {
 };
 
 /* The session's frame for a pass of this block, the same again while its tape lasts. */
-int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, enum block_tape tape,
-                    struct block_frame *f);
+int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, enum block_use use,
+                    enum block_tape tape, struct block_frame *f);
 /* Makes again, bit by bit, what of a frame only its tape is left of: n1, n2, act. */
 int qtk_block_again(const struct qtk_block *b, struct qtk_session *s, struct block_frame *f);
 

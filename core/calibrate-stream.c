@@ -104,7 +104,7 @@ int qtk_stream_memory(const struct qtk_calibrator *c, uint64_t *memory, uint64_t
   if (rc != QTK_OK)
     return rc;
   /* The embedding's output, and a mid that has no other place. */
-  qtk_block_lay_out(&b, c->batch * c->options.length, 0, &room, &f);
+  qtk_block_lay_out(&b, c->batch * c->options.length, BLOCK_WALK, &room, &f);
   *memory = room.shared_bytes + 2 * hidden;
   *memory += batches * stream_inside(c, stream_keeps(c));
   *memory += c->options.spill != NULL ? hidden : batches * hidden;

@@ -5,17 +5,23 @@
 #include "core/engine-inner.h"
 #include "core/error.h"
 
-static const struct engine_adapter *backward_mixer(const struct qtk_engine *e)
+static int backward_mixers(const struct qtk_engine *e)
 {
+  int n = 0;
+
   for (int i = 0; i < e->n_adapters; i++)
-    if (e->adapters[i].on && e->adapters[i].ops->mix != NULL)
-      return &e->adapters[i];
-  return NULL;
+    n += e->adapters[i].on && e->adapters[i].ops->mix != NULL;
+  return n;
 }
 
 int qtk_engine_tapes(const struct qtk_engine *e, const struct qtk_session *s, int64_t place)
 {
-  return s->training && backward_mixer(e) == NULL && place >= e->lowest;
+  return s->training && backward_mixers(e) == 0 && place >= e->lowest;
+}
+
+int qtk_engine_stream_ends(const struct qtk_engine *e)
+{
+  return backward_mixers(e) == 1 && (e->arch->final_norm || e->project_out.tensor >= 0);
 }
 
 int qtk_engine_checkpoint(const struct qtk_engine *e, struct qtk_session *s, int64_t layer,
@@ -202,12 +208,13 @@ int qtk_session_backward(struct qtk_session *s, const struct qtk_batch *batch,
 
   if (!s->training)
     return qtk_error(QTK_EINTERNAL, "a session that does not train has no gradients");
-  rc = backward_matrix(&p, ENGINE_DHIDDEN, qtk_tensor_cols(hidden), &p.dhidden);
+  rc = backward_matrix(&p, qtk_engine_stream_ends(p.e) ? ENGINE_HIDDEN : ENGINE_DHIDDEN,
+                       qtk_tensor_cols(hidden), &p.dhidden);
   if (rc == QTK_OK)
     rc = qtk_engine_loss(s, batch, hidden, &p.dhidden, scale, NULL, sum, weight);
   if (rc != QTK_OK)
     return rc;
-  if (backward_mixer(p.e) != NULL)
+  if (backward_mixers(p.e) > 0)
     return backward_mix(&p);
   return p.e->lowest < p.e->arch->layers + ENGINE_HEAD ? backward_all(&p) : QTK_OK;
 }

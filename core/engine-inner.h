@@ -108,6 +108,9 @@ enum engine_slot {
 int qtk_engine_make_blocks(struct qtk_engine *e);
 /* Whether a pass keeps what the gradient needs at a place inside or behind the blocks. */
 int qtk_engine_tapes(const struct qtk_engine *e, const struct qtk_session *s, int64_t place);
+/* Whether nothing reads the stream any more once the head's input is made: the gradient of that
+ * then takes its place. */
+int qtk_engine_stream_ends(const struct qtk_engine *e);
 /* An engine of shapes alone. */
 int qtk_engine_open_planned(struct qtk_context *ctx, const struct qtk_engine_case *c,
                             struct qtk_engine **engine);

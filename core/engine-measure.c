@@ -76,7 +76,8 @@ static uint64_t measure_frames(const struct qtk_engine *e, const struct qtk_engi
     struct block_room room = {0};
     struct block_frame frame;
     int tape = qtk_engine_tapes(e, &s, i);
-    qtk_block_lay_out(&e->layers[i].block, c->tokens, tape, &room, &frame);
+    qtk_block_lay_out(&e->layers[i].block, c->tokens, tape ? BLOCK_TRAINING : BLOCK_RUN, &room,
+                      &frame);
     shared = room.shared_bytes > shared ? room.shared_bytes : shared;
     brief = room.tape_bytes > brief ? room.tape_bytes : brief;
     tapes += room.tape_bytes;
@@ -99,9 +100,11 @@ static int64_t measure_backward(const struct qtk_arch_model *m)
 static int64_t measure_outside(const struct qtk_engine *e)
 {
   const struct qtk_arch_model *m = e->arch;
-  int64_t hidden = m->dims.hidden, floats = 2 * hidden + m->embedding_width;
+  int64_t hidden = m->dims.hidden, floats = 2 * hidden;
   int back = e->lowest <= m->layers;
 
+  if (!qtk_engine_stream_ends(e))
+    floats += m->embedding_width;
   if (e->project_in.tensor >= 0 || e->project_out.tensor >= 0)
     floats += m->embedding_width;
   if (back && m->final_norm)

@@ -13,18 +13,38 @@
 
 #define DOWN_EPSILON 1e-5f
 
-/* The hidden state in 16 bits, and those as floats in QST_WIDE. */
+/* Rows [row, ...) of the hidden state in 16 bits, and those as floats in QST_WIDE. */
 static int down_round(struct qtk_context *ctx, const struct qst *q, struct qtk_session *s,
-                      int layer, const struct qtk_tensor *hidden, struct qtk_tensor *x)
+                      int layer, int64_t row, const struct qtk_tensor *hidden,
+                      struct qtk_tensor *x)
 {
-  struct qtk_tensor kept;
-  int rc = qst_kept(ctx, q, s, layer, QST_HIDDEN, &kept);
+  struct qtk_tensor kept, from;
+  int rc = qst_hidden(ctx, q, s, layer, row, &kept);
 
   if (rc == QTK_OK)
-    rc = qst_matrix(ctx, q, s, QST_WIDE, q->wide, x);
-  if (rc == QTK_OK)
-    rc = qtk_op_copy(ctx, hidden, &kept);
+    rc = qst_wide(ctx, q, s, q->wide, x);
+  if (rc != QTK_OK)
+    return rc;
+  from = qtk_rows_of(hidden, row, qtk_tensor_rows(&kept));
+  *x = qtk_rows_of(x, 0, qtk_tensor_rows(&kept));
+  rc = qtk_op_copy(ctx, &from, &kept);
   return rc == QTK_OK ? qtk_op_copy(ctx, &kept, x) : rc;
+}
+
+/* y = first x. */
+static int down_read(struct qtk_context *ctx, const struct qst *q, struct qtk_session *s,
+                     int layer, const struct qtk_tensor *hidden, struct qtk_tensor *y)
+{
+  int64_t tokens = qtk_tensor_rows(y);
+  int rc = QTK_OK;
+
+  for (int64_t row = 0; rc == QTK_OK && row < tokens; row += QST_PIECE) {
+    struct qtk_tensor x, part = qtk_rows_of(y, row, qst_piece(tokens, row));
+    rc = down_round(ctx, q, s, layer, row, hidden, &x);
+    if (rc == QTK_OK)
+      rc = qtk_op_matmul(ctx, 0, 1, 1, &x, &q->layer[layer].down->first.value, 0, &part);
+  }
+  return rc;
 }
 
 /* z = second act, act = silu (low) in QST_ACT; of lora act is low. */
@@ -65,17 +85,16 @@ int qst_down_forward(struct qtk_context *ctx, const struct qst *q, struct qtk_se
                      int layer, const struct qtk_tensor *hidden, struct qtk_tensor *y)
 {
   const struct qst_down *d = q->layer[layer].down;
-  struct qtk_tensor x, low = *y;
-  int rc;
+  struct qtk_tensor low = *y;
+  int rc = QTK_OK;
 
   if (!qst_reads(q))
     return qtk_op_pool(ctx, q->kind == QST_MAX ? QTK_POOL_MAX : QTK_POOL_AVERAGE,
                        q->options->reduction, hidden, y);
-  rc = down_round(ctx, q, s, layer, hidden, &x);
-  if (rc == QTK_OK && q->kind != QST_LINEAR)
+  if (q->kind != QST_LINEAR)
     rc = qst_kept(ctx, q, s, layer, QST_LOW, &low);
   if (rc == QTK_OK)
-    rc = qtk_op_matmul(ctx, 0, 1, 1, &x, &d->first.value, 0, &low);
+    rc = down_read(ctx, q, s, layer, hidden, &low);
   if (rc == QTK_OK && d->bias.value.data != NULL)
     rc = qtk_op_add_columns(ctx, &low, &d->bias.value, &low);
   return rc == QTK_OK && q->kind != QST_LINEAR ? down_behind(ctx, q, s, d, &low, y) : rc;
@@ -157,16 +176,17 @@ int qst_down_backward(struct qtk_context *ctx, const struct qst *q, struct qtk_s
 
 /* ---- the matrix that reads hidden states ------------------------------------------------------ */
 
-/* dfirst += (gradient of what it gives)T x. */
+/* dfirst += (gradient of what it gives)T x, for the rows of x from `row` on. */
 static int down_first(struct qtk_context *ctx, struct qst *q, struct qtk_session *s, int layer,
-                      const struct qtk_tensor *x)
+                      int64_t row, const struct qtk_tensor *x)
 {
   struct qtk_tensor dlow;
   int rc = qst_kept(ctx, q, s, layer, q->kind == QST_LINEAR ? QST_DIFF : QST_LOW, &dlow);
 
-  return rc == QTK_OK
-             ? qtk_op_matmul(ctx, 1, 0, 1, &dlow, x, 1, &q->layer[layer].down->first.gradient)
-             : rc;
+  if (rc != QTK_OK)
+    return rc;
+  dlow = qtk_rows_of(&dlow, row, qtk_tensor_rows(x));
+  return qtk_op_matmul(ctx, 1, 0, 1, &dlow, x, 1, &q->layer[layer].down->first.gradient);
 }
 
 /* A pass that is run again. */
@@ -179,21 +199,29 @@ static int down_see(struct qtk_context *ctx, void *arg, int layer, const struct 
 {
   const struct down_pass *p = arg;
   struct qtk_tensor x;
-  int rc = down_round(ctx, p->q, p->s, layer, hidden, &x);
+  int rc = QTK_OK;
 
-  return rc == QTK_OK ? down_first(ctx, p->q, p->s, layer, &x) : rc;
+  for (int64_t row = 0; rc == QTK_OK && row < qtk_tensor_rows(hidden); row += QST_PIECE) {
+    rc = down_round(ctx, p->q, p->s, layer, row, hidden, &x);
+    if (rc == QTK_OK)
+      rc = down_first(ctx, p->q, p->s, layer, row, &x);
+  }
+  return rc;
 }
 
-static int down_kept(struct qtk_context *ctx, struct qst *q, struct qtk_session *s, int layer)
+static int down_kept(struct qtk_context *ctx, struct qst *q, struct qtk_session *s, int layer,
+                     int64_t row)
 {
   struct qtk_tensor kept, x;
-  int rc = qst_kept(ctx, q, s, layer, QST_HIDDEN, &kept);
+  int rc = qst_hidden(ctx, q, s, layer, row, &kept);
 
   if (rc == QTK_OK)
-    rc = qst_matrix(ctx, q, s, QST_WIDE, q->wide, &x);
-  if (rc == QTK_OK)
-    rc = qtk_op_copy(ctx, &kept, &x);
-  return rc == QTK_OK ? down_first(ctx, q, s, layer, &x) : rc;
+    rc = qst_wide(ctx, q, s, q->wide, &x);
+  if (rc != QTK_OK)
+    return rc;
+  x = qtk_rows_of(&x, 0, qtk_tensor_rows(&kept));
+  rc = qtk_op_copy(ctx, &kept, &x);
+  return rc == QTK_OK ? down_first(ctx, q, s, layer, row, &x) : rc;
 }
 
 int qst_down_finish(struct qtk_context *ctx, struct qst *q, struct qtk_session *s)
@@ -206,6 +234,7 @@ int qst_down_finish(struct qtk_context *ctx, struct qst *q, struct qtk_session *
   if (q->again)
     return qtk_session_again(ctx, s, down_see, &p);
   for (int i = 0; rc == QTK_OK && i <= q->layers; i++)
-    rc = down_kept(ctx, q, s, i);
+    for (int64_t row = 0; rc == QTK_OK && row < qtk_session_tokens(s); row += QST_PIECE)
+      rc = down_kept(ctx, q, s, i, row);
   return rc;
 }

@@ -78,6 +78,7 @@ int qst_gate_changed(struct qtk_context *ctx, struct qst_gate *g)
 int qst_gate_mix(struct qtk_context *ctx, const struct qst_gate *g, struct qtk_tensor *first,
                  struct qtk_tensor *second, struct qtk_tensor *work)
 {
+  int64_t rows = qtk_tensor_rows(first);
   int rc = qtk_op_scale(ctx, -1, second, second);
 
   if (rc == QTK_OK)
@@ -86,8 +87,15 @@ int qst_gate_mix(struct qtk_context *ctx, const struct qst_gate *g, struct qtk_t
     return rc;
   if (g->n == 1)
     return qtk_op_axpy(ctx, (float)(g->share - 1), second, first);
-  rc = qtk_op_multiply_columns(ctx, second, &g->rests, work);
-  return rc == QTK_OK ? qtk_op_axpy(ctx, -1, work, first) : rc;
+  for (int64_t row = 0; rc == QTK_OK && row < rows; row += qtk_tensor_rows(work)) {
+    int64_t n = rows - row < qtk_tensor_rows(work) ? rows - row : qtk_tensor_rows(work);
+    struct qtk_tensor to = qtk_rows_of(first, row, n), from = qtk_rows_of(second, row, n);
+    struct qtk_tensor rest = qtk_rows_of(work, 0, n);
+    rc = qtk_op_multiply_columns(ctx, &from, &g->rests, &rest);
+    if (rc == QTK_OK)
+      rc = qtk_op_axpy(ctx, -1, &rest, &to);
+  }
+  return rc;
 }
 
 static int gate_add_one(struct qtk_context *ctx, struct qst_gate *g, double gradient)

@@ -39,7 +39,7 @@ void qst_gate_free(struct qtk_context *ctx, struct qst_gate *g);
 /* Works the shares out of the values. */
 int qst_gate_changed(struct qtk_context *ctx, struct qst_gate *g);
 /* first = share first + (1 - share) second; second = first - second, which its gradient needs.
- * `work` has their shape. Where the share is 1, the bits of first stay. */
+ * `work` has their columns and at most as many rows. Where the share is 1, the bits of first stay. */
 int qst_gate_mix(struct qtk_context *ctx, const struct qst_gate *g, struct qtk_tensor *first,
                  struct qtk_tensor *second, struct qtk_tensor *work);
 /* dvalue += from dy and the difference. */
@@ -119,7 +119,7 @@ int qst_start(struct qtk_context *ctx, void *h, int i, float *value);
 enum qst_slot {
   QST_SIDE,  /* side state, narrow */
   QST_DSIDE, /* its gradient */
-  QST_WIDE,  /* work of the base's width, or that of what enters the head */
+  QST_WIDE,  /* work of the base's width, or that of what enters the head: some rows */
   QST_DELTA, /* hidden - upsampled, or upsampled; their gradient */
   QST_Z,     /* narrow */
   QST_Y,     /* narrow */
@@ -141,8 +141,21 @@ enum qst_kept {
 int qst_trains(const struct qst *q, const struct qtk_session *s);
 int qst_matrix(struct qtk_context *ctx, const struct qst *q, struct qtk_session *s,
                enum qst_slot slot, int64_t cols, struct qtk_tensor *t);
+/* Rows that are at hand at once where a matrix of the base's width is not kept. */
+#define QST_PIECE 512
+static inline int64_t qst_piece(int64_t tokens, int64_t row)
+{
+  return tokens - row < QST_PIECE ? tokens - row : QST_PIECE;
+}
+/* As many rows of QST_WIDE, or less. */
+int qst_wide(struct qtk_context *ctx, const struct qst *q, struct qtk_session *s, int64_t cols,
+             struct qtk_tensor *t);
 /* The slot `memory`. */
 size_t qst_memory(void *h, int64_t tokens);
+/* Rows [row, row + qst_piece) of a layer's QST_HIDDEN; where it is not kept, in one place for
+ * all. */
+int qst_hidden(struct qtk_context *ctx, const struct qst *q, struct qtk_session *s, int layer,
+               int64_t row, struct qtk_tensor *t);
 /* In a pass that trains a place for each layer, else one for all. */
 int qst_kept(struct qtk_context *ctx, const struct qst *q, struct qtk_session *s, int layer,
              enum qst_kept kept, struct qtk_tensor *t);

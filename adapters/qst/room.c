@@ -21,31 +21,68 @@ int qst_matrix(struct qtk_context *ctx, const struct qst *q, struct qtk_session 
 int qst_kept(struct qtk_context *ctx, const struct qst *q, struct qtk_session *s, int layer,
              enum qst_kept kept, struct qtk_tensor *t)
 {
-  /* Hidden states that are made again are kept nowhere. */
-  int own = qst_trains(q, s) && !(kept == QST_HIDDEN && q->again);
-  int slot = QST_TAPE + (int)kept + (own ? QST_KEPT * (layer + 1) : 0);
-  enum qtk_dtype dtype = kept == QST_HIDDEN ? QTK_BF16 : QTK_F32;
-  int64_t cols = kept == QST_HIDDEN ? q->wide : kept == QST_LOW ? q->options->rank : q->narrow;
+  int slot = QST_TAPE + (int)kept + (qst_trains(q, s) ? QST_KEPT * (layer + 1) : 0);
+  int64_t cols = kept == QST_LOW ? q->options->rank : q->narrow;
   void *memory;
-  int rc = qtk_session_memory(ctx, s, q, slot, (size_t)cols * qtk_dtype_size(dtype), &memory);
+  int rc = qtk_session_memory(ctx, s, q, slot, (size_t)cols * sizeof(float), &memory);
 
-  *t = qtk_matrix(dtype, memory, qtk_session_tokens(s), cols);
+  *t = qtk_matrix(QTK_F32, memory, qtk_session_tokens(s), cols);
+  return rc;
+}
+
+/* Bytes a token of a matrix of at most QST_PIECE rows. */
+static size_t room_piece(int64_t tokens, size_t row_bytes)
+{
+  size_t bytes = (size_t)qst_piece(tokens, 0) * row_bytes;
+
+  return (bytes + (size_t)tokens - 1) / (size_t)tokens;
+}
+
+int qst_wide(struct qtk_context *ctx, const struct qst *q, struct qtk_session *s, int64_t cols,
+             struct qtk_tensor *t)
+{
+  int64_t tokens = qtk_session_tokens(s), widest = q->wide > q->out ? q->wide : q->out;
+  size_t bytes = room_piece(tokens, (size_t)widest * sizeof(float));
+  void *memory;
+  int rc = qtk_session_memory(ctx, s, q, QST_WIDE, bytes, &memory);
+
+  *t = qtk_matrix(QTK_F32, memory, qst_piece(tokens, 0), cols);
+  return rc;
+}
+
+int qst_hidden(struct qtk_context *ctx, const struct qst *q, struct qtk_session *s, int layer,
+               int64_t row, struct qtk_tensor *t)
+{
+  int64_t tokens = qtk_session_tokens(s);
+  int kept = qst_trains(q, s) && !q->again;
+  int slot = QST_TAPE + QST_HIDDEN + (kept ? QST_KEPT * (layer + 1) : 0);
+  size_t row_bytes = (size_t)q->wide * qtk_dtype_size(QTK_BF16);
+  void *memory;
+  int rc = qtk_session_memory(ctx, s, q, slot, kept ? row_bytes : room_piece(tokens, row_bytes),
+                              &memory);
+  char *at = memory;
+
+  if (rc == QTK_OK && kept)
+    at += (size_t)row * row_bytes;
+  *t = qtk_matrix(QTK_BF16, at, qst_piece(tokens, row), q->wide);
   return rc;
 }
 
 /* ---- for plans ---------------------------------------------------------------------------- */
 
 /* Bytes a token of what all layers share. */
-static size_t room_shared(const struct qst *q)
+static size_t room_shared(const struct qst *q, int64_t tokens)
 {
   size_t widest = (size_t)(q->wide > q->out ? q->wide : q->out);
-  size_t floats = 4 * (size_t)q->narrow + (size_t)q->out + 2;
+  size_t floats = 4 * (size_t)q->narrow + (size_t)q->out + 2, pieces = 0;
 
   if (qst_reads(q) || q->form != QST_LST)
-    floats += widest;
+    pieces += room_piece(tokens, widest * sizeof(float));
   if (q->kind == QST_ADAPTER)
     floats += 2 * (size_t)q->options->rank;
-  return floats * sizeof(float) + (qst_reads(q) && q->again ? 2 * (size_t)q->wide : 0);
+  if (qst_reads(q) && q->again)
+    pieces += room_piece(tokens, 2 * (size_t)q->wide);
+  return floats * sizeof(float) + pieces;
 }
 
 /* Bytes a token of what each layer keeps. */
@@ -65,5 +102,5 @@ size_t qst_memory(void *h, int64_t tokens)
 
   for (int i = 1; i <= q->layers; i++)
     bytes += qtk_block_tape(q->layer[i].block, tokens);
-  return bytes + (size_t)tokens * (room_shared(q) + layers * room_layer(q));
+  return bytes + (size_t)tokens * (room_shared(q, tokens) + layers * room_layer(q));
 }

@@ -50,11 +50,6 @@ static int side_norm(struct qtk_context *ctx, const struct qst *q, struct qtk_se
   return rc;
 }
 
-static int64_t side_widest(const struct qst *q)
-{
-  return q->wide > q->out ? q->wide : q->out;
-}
-
 int qst_mix(struct qtk_context *ctx, void *h, struct qtk_session *s, struct qtk_tensor *hidden)
 {
   struct qst *q = h;
@@ -70,8 +65,7 @@ int qst_mix(struct qtk_context *ctx, void *h, struct qtk_session *s, struct qtk_
   if (rc == QTK_OK && q->form == QST_LST)
     return qtk_op_copy(ctx, &up, hidden);
   if (rc == QTK_OK)
-    rc = qst_matrix(ctx, q, s, QST_WIDE, side_widest(q), &work);
-  work = qtk_matrix(QTK_F32, work.data, qtk_session_tokens(s), q->out);
+    rc = qst_wide(ctx, q, s, q->out, &work);
   return rc == QTK_OK ? qst_gate_mix(ctx, &q->mix, hidden, &up, &work) : rc;
 }
 

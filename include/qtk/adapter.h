@@ -161,7 +161,7 @@ QTK_PUBLIC int qtk_session_memory(struct qtk_context *ctx, struct qtk_session *s
 
 /* Runs the base over the pass at hand once more, for what `see` is then shown: the hidden states
  * that `stream` saw, bit by bit, in the same order. From mix_backward; the pass's own hidden
- * states are gone afterwards. */
+ * states and the gradient that mix_backward was given are gone afterwards. */
 QTK_PUBLIC int qtk_session_again(struct qtk_context *ctx, struct qtk_session *s,
                                  int (*see)(struct qtk_context *ctx, void *arg, int layer,
                                             const struct qtk_tensor *hidden),

@@ -207,6 +207,47 @@ static void engine_packed(struct qtk_context *ctx, size_t family)
 /* ---- memory and errors ------------------------------------------------------------------------------ */
 
 /* Tokens one by one allocate nothing once the first has passed. */
+#define SOME 60 /* tokens of a sequence */
+#define MOST 20 /* sequences */
+
+/* Hidden states of n sequences, number `first` of all and on, in one pass. */
+static void engine_some(struct test_model *m, const int32_t *tokens, int64_t first, int64_t n,
+                        char *out, size_t bytes)
+{
+  struct qtk_session *s;
+  struct qtk_tensor hidden;
+  int64_t lengths[MOST];
+
+  for (int64_t i = 0; i < n; i++)
+    lengths[i] = SOME;
+  test_must(qtk_session_new(m->engine, n, 0, &s), "session");
+  test_must(qtk_session_forward(s, tokens + first * SOME, lengths, &hidden), "forward");
+  test_must(qtk_device_download(m->ctx, out, hidden.data, (size_t)n * bytes), "download");
+  qtk_session_free(s);
+}
+
+/* So many tokens that MLPs take them piece by piece: each as if few had been there. */
+static void engine_pieces(struct qtk_context *ctx, size_t family)
+{
+  struct test_model m = test_open(ctx, engine_path(family), NULL, 0);
+  size_t bytes = SOME * (size_t)qtk_model_info(m.model)->embedding_width * sizeof(float);
+  char *all = malloc(MOST * bytes), *few = malloc(5 * bytes);
+  int32_t tokens[MOST * SOME];
+  int same = 1;
+
+  for (size_t i = 0; i < MOST * SOME; i++)
+    tokens[i] = ids[i % n_ids];
+  engine_some(&m, tokens, 0, MOST, all, bytes);
+  for (int64_t i = 0; i < MOST; i += 5) {
+    engine_some(&m, tokens, i, 5, few, bytes);
+    same &= memcmp(few, all + (size_t)i * bytes, 5 * bytes) == 0;
+  }
+  tap_ok(same, "%s: 1200 tokens at once, and 300 at a time: the same bits", families[family]);
+  free(few);
+  free(all);
+  test_close(&m);
+}
+
 static void engine_steady(struct qtk_context *ctx)
 {
   struct test_model m = test_open(ctx, engine_path(0), NULL, 0);
@@ -272,6 +313,7 @@ int main(void)
   for (size_t i = 0; i < FAMILIES; i++) {
     engine_cache(ctx, i);
     engine_packed(ctx, i);
+    engine_pieces(ctx, i);
   }
   engine_steady(ctx);
   engine_errors(ctx);

@@ -69,7 +69,7 @@ struct learner {
 };
 
 static void learner_open(struct learner *l, const struct method *method, int checkpoint,
-                         int64_t micro_batch)
+                         int64_t batch, int64_t micro_batch)
 {
   struct qtk_train_rule rule = train_rule;
 
@@ -84,6 +84,7 @@ static void learner_open(struct learner *l, const struct method *method, int che
   rule.optimizer.learning_rate = method->rate;
   rule.optimizer.kind = method->optimizer;
   rule.checkpoint = checkpoint;
+  rule.batch = batch;
   rule.micro_batch = micro_batch;
   test_must(qtk_train_new(ctx, l->m.engine, 0, &rule, &l->examples, &l->train), "training");
 }
@@ -148,7 +149,7 @@ static char *learner_whole(const struct method *method, int checkpoint, size_t *
 {
   struct learner l;
 
-  learner_open(&l, method, checkpoint, 1);
+  learner_open(&l, method, checkpoint, 3, 1);
   learner_run(&l, 12, first, last);
   char *all = learner_parts(&l, n);
   learner_close(&l);
@@ -160,11 +161,11 @@ static char *learner_broken(const struct method *method, size_t *n)
   struct learner l;
   double first, last;
 
-  learner_open(&l, method, 0, 1);
+  learner_open(&l, method, 0, 3, 1);
   learner_run(&l, 5, &first, &last);
   char *half = learner_parts(&l, n);
   learner_close(&l);
-  learner_open(&l, method, 0, 1);
+  learner_open(&l, method, 0, 3, 1);
   learner_restore(&l, half, 5);
   learner_run(&l, 7, &first, &last);
   free(half);
@@ -213,14 +214,15 @@ static void train_all(const struct method *method)
 /* ---- sequences at once ------------------------------------------------------------------------ */
 
 /* First moments after a step over batches of `micro_batch`: a tenth of the gradients. */
-static double micro_step(struct learner *l, int64_t micro_batch, double *loss, float *moments)
+static double micro_step(struct learner *l, int64_t batch, int64_t micro_batch, double *loss,
+                         float *moments)
 {
   struct qtk_train_step s;
   struct qtk_param param;
   struct qtk_tensor t;
   double most = 0.0;
 
-  learner_open(l, l->method, 0, micro_batch);
+  learner_open(l, l->method, 0, batch, micro_batch);
   test_must(qtk_train_next(l->train, &s), "step");
   for (int i = 0; qtk_optimizer_part(qtk_train_optimizer(l->train), i, 1, &param, &t); i++)
     for (int64_t k = 0; k < t.shape[0]; k++) {
@@ -234,19 +236,19 @@ static double micro_step(struct learner *l, int64_t micro_batch, double *loss, f
 
 #define MICRO_ROOM (1 << 17)
 
-/* Two and one of a step's three sequences, or all at once: the same but for rounding. */
-static void micro_all(const struct method *method)
+/* All of a step's sequences but one, and that one, or all at once: the same but for rounding. */
+static void micro_all(const struct method *method, int64_t batch, double bound)
 {
   struct learner l = {.method = method};
   float *one = calloc(2 * MICRO_ROOM, sizeof *one), *other = one + MICRO_ROOM;
-  double loss, again, most = micro_step(&l, 1, &loss, one);
+  double loss, again, most = micro_step(&l, batch, 1, &loss, one);
 
-  for (int64_t n = 2; n <= 3; n++) {
+  for (int64_t n = batch - 1; n <= batch; n++) {
     double worst = 0.0;
-    micro_step(&l, n, &again, other);
+    micro_step(&l, batch, n, &again, other);
     for (size_t i = 0; i < MICRO_ROOM; i++)
       worst = fmax(worst, fabs((double)one[i] - (double)other[i]));
-    tap_ok(most > 0.0 && worst < 1e-5 * most && fabs(loss - again) < 1e-6 * loss,
+    tap_ok(most > 0.0 && worst < bound * most && fabs(loss - again) < 1e-6 * loss,
            "%s, %d sequences at once: gradients within %.1g, losses within %.1g", method->name,
            (int)n, worst / most, fabs(loss - again) / loss);
   }
@@ -269,7 +271,7 @@ static void tuned_all(const struct method *method)
   double first, last;
   size_t n = logits_count() * sizeof(float);
 
-  learner_open(&l, method, 0, 1);
+  learner_open(&l, method, 0, 3, 1);
   l.m.vocabulary = qtk_model_info(l.m.model)->vocabulary;
   float *base = tuned_logits(&l.m);
   learner_run(&l, 3, &first, &last);
@@ -318,7 +320,7 @@ static void tape_all(const struct method *method)
   uint64_t tape, most;
 
   for (int checkpoint = 0; checkpoint <= 1; checkpoint++) {
-    learner_open(&l, method, checkpoint, 1);
+    learner_open(&l, method, checkpoint, 3, 1);
     most = checkpoint ? 0 : tape_bytes(qtk_model_info(l.m.model), LENGTH);
     qtk_arena_reset_peak(&ctx->arena);
     learner_run(&l, 1, &first, &last);
@@ -337,9 +339,12 @@ int main(void)
     train_all(&methods[i]);
     tuned_all(&methods[i]);
     if (!qtk_optimizer_coded(methods[i].optimizer))
-      micro_all(&methods[i]);
+      micro_all(&methods[i], 3, 1e-5);
   }
-  micro_all(&side);
+  /* Hidden states near the middle of two bfloat16 go to the other one; then more tokens than the
+   * side network takes at a time. */
+  micro_all(&side, 3, 1e-4);
+  micro_all(&side, 27, 1e-4);
   tape_all(&methods[0]);
   toy_end();
   return tap_end();
