@@ -43,12 +43,16 @@ int qtk_dataset_report(const struct qtk_dataset *d, json_t *object)
     rc = qtk_json_set(object, numbers[i].key, json_integer(numbers[i].value));
   if (rc == QTK_OK)
     rc = qtk_json_set(object, "packed", json_boolean(d->packed));
-  return rc == QTK_OK ? qtk_json_set(object, "train_on", json_string(dataset_scores(d))) : rc;
+  if (rc == QTK_OK)
+    rc = qtk_json_set(object, "train_on", json_string(dataset_scores(d)));
+  return rc == QTK_OK && d->held > 0 ? qtk_json_set(object, "share", qtk_json_real(d->held)) : rc;
 }
 
 int qtk_dataset_line(const struct qtk_dataset *d, struct qtk_str *out)
 {
   const struct qtk_examples_count *c = &d->count;
+  if (d->held > 0)
+    qtk_str_printf(out, "%g %% held out of ", 100 * d->held);
   qtk_str_printf(out, "%s, %s: %" PRId64 "; ", d->name, d->form, d->documents);
   qtk_str_printf(out, "sequences: %" PRId64 " of %" PRId64 " .. %" PRId64 " tokens%s; ",
                  c->sequences, c->shortest, c->longest, d->packed ? ", packed" : "");

@@ -34,6 +34,9 @@ int64_t qtk_dataset_open(const struct dataset_store *s);
 /* Closes it; one of which nothing is scored goes. */
 int qtk_dataset_close(struct dataset_store *s);
 
+/* Of the recipe's share, drawn by the seed, those that are held out or the others stay. */
+int qtk_dataset_part(struct dataset_store *s, const struct qtk_dataset_recipe *r);
+
 /* No more will be put: gives back what is too much, and shows the rest. */
 void qtk_dataset_show(struct dataset_store *s, struct qtk_examples *e);
 

@@ -130,8 +130,11 @@ static int dataset_describe(struct dataset *d)
 static int dataset_end(struct dataset *d)
 {
   int rc = qtk_dataset_close(d->out->store);
+  if (rc == QTK_OK)
+    rc = qtk_dataset_part(d->out->store, d->recipe);
   if (rc != QTK_OK)
     return rc;
+  d->out->held = d->recipe->held ? d->recipe->share : 0;
   qtk_dataset_show(d->out->store, &d->out->examples);
   d->out->count = qtk_examples_count(&d->out->examples);
   if (d->out->examples.n == 0)

@@ -26,7 +26,10 @@
  * packing as many whole examples as fit stand in a sequence, in their order; without it
  * each document is cut into windows by itself. Nothing is scored across the bounds of
  * documents or windows, but tokens of a packed window do see those of the documents before
- * them. A sequence of which nothing is scored is left out. */
+ * them. A sequence of which nothing is scored is left out.
+ *
+ * A share of the sequences may be held out: which, the seed decides. Read once without them and
+ * once for them alone, a file is both what is learned and what that is measured on. */
 #ifndef QTK_CORE_DATASET_H
 #define QTK_CORE_DATASET_H
 
@@ -65,6 +68,8 @@ struct qtk_dataset_recipe {
   enum qtk_packing packing;
   int64_t length; /* most tokens of a sequence */
   int64_t tokens; /* the first of the data, examples whole; 0: all */
+  double share;   /* of the sequences is held out; 0: none */
+  int held;       /* these are read, and not the others */
 };
 
 /* What of a model reads data. */
@@ -93,6 +98,7 @@ struct qtk_dataset {
   int64_t truncated; /* examples that lost their end */
   int64_t dropped;   /* examples of which nothing is left that is scored */
   int packed;
+  double held; /* the share of the file's sequences that these are; 0: nothing is held out for them */
   enum qtk_train_on train_on; /* what was chosen */
   struct dataset_store *store;
 };
@@ -113,7 +119,7 @@ QTK_PUBLIC uint64_t qtk_dataset_bytes(const struct qtk_dataset *d);
 
 /* Adds to a stage of the report, or any other object, what was read: name, sha256, form,
  * documents, sequences, tokens, scored, shortest, longest, truncated, dropped, packed,
- * train_on. */
+ * train_on, and of what was held out its share. */
 QTK_PUBLIC int qtk_dataset_report(const struct qtk_dataset *d, json_t *object);
 /* The same as a line of text, without a newline. */
 QTK_PUBLIC int qtk_dataset_line(const struct qtk_dataset *d, struct qtk_str *out);

@@ -18,6 +18,7 @@ const char *const qtk_job_adapt_keys[] = {
 static const char *const adapt_change_keys[] = {"step", "learning_rate", "clip", NULL};
 static const char *const adapt_data_keys[] = {"path",    "template", "train_on",
                                               "packing", "tokens",   NULL};
+static const char *const adapt_share_keys[] = {"share", NULL};
 static const char *const adapt_parts[] = {"response", "all", NULL};
 static const char *const adapt_checkpoints[] = {"auto", "block", "none", NULL};
 static const char *const adapt_keeps[] = {"last", "best", NULL};
@@ -247,6 +248,23 @@ static int adapt_data(const struct qtk_job *job, const struct qtk_toml *stage, c
              : QTK_OK;
 }
 
+/* What is measured on: other data, or a share of those that are learned from. */
+static int adapt_validation(const struct qtk_job *job, struct qtk_job_stage *stage)
+{
+  static const struct adapt_bounds share = {0, 1, 1, 1, "numbers above 0 and below 1"};
+  struct qtk_job_data *d = &stage->validation;
+  const struct qtk_toml *node = NULL;
+  int rc = qtk_toml_get_table(stage->table, "validation", &node);
+  if (rc != QTK_OK || qtk_toml_get(node, "share") == NULL)
+    return rc == QTK_OK ? adapt_data(job, stage->table, "validation", d) : rc;
+  *d = (struct qtk_job_data){.node = node, .packing = -1};
+  if (qtk_toml_get(node, "path") != NULL)
+    return qtk_toml_error(qtk_toml_get(node, "path"), "path beside share: validation has a file of "
+                                                      "its own, or a share of the stage's data");
+  rc = qtk_toml_only(node, adapt_share_keys);
+  return rc == QTK_OK ? adapt_number(node, "share", &share, &d->share) : rc;
+}
+
 /* Keys that only mean something beside validation data. */
 static int adapt_check_validation(const struct qtk_job_stage *stage)
 {
@@ -259,7 +277,7 @@ static int adapt_check_validation(const struct qtk_job_stage *stage)
   if (node == NULL || stage->validation.node != NULL)
     return QTK_OK;
   return qtk_toml_error(node, "%s without data to measure on: give the stage validation = "
-                              "{ path = \"...\" }",
+                              "{ path = \"...\" }, or { share = 0.05 } of its data",
                         qtk_toml_key(node));
 }
 
@@ -269,7 +287,7 @@ int qtk_job_read_adapt(const struct qtk_job *job, struct qtk_job_stage *stage)
   int rc = qtk_job_need(table, "method", &method);
   if (rc != QTK_OK || (rc = qtk_toml_get_text(table, "targets", &stage->targets)) != QTK_OK ||
       (rc = adapt_data(job, table, "data", &stage->data)) != QTK_OK ||
-      (rc = adapt_data(job, table, "validation", &stage->validation)) != QTK_OK ||
+      (rc = adapt_validation(job, stage)) != QTK_OK ||
       (rc = qtk_job_read_training(table, &stage->training)) != QTK_OK)
     return rc;
   stage->method = qtk_toml_text(method);

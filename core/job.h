@@ -77,6 +77,7 @@ struct qtk_job_data {
   const char *train_on;        /* "response", "all"; NULL: as the data has it */
   int packing;                 /* -1: as the data has it */
   int64_t tokens;              /* 0: all */
+  double share;                /* validation: held out of the stage's data, in the place of path; or 0 */
 };
 
 /* What is otherwise from a step of a training on. */

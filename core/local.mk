@@ -79,6 +79,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/dataset-form.c %D%/dataset-form.h \
 	%D%/dataset-inner.h \
 	%D%/dataset-lay.c \
+	%D%/dataset-part.c \
 	%D%/dataset-rows.c %D%/dataset-rows.h \
 	%D%/dataset-store.c %D%/dataset-store.h \
 	%D%/device.c %D%/device.h \

@@ -114,6 +114,19 @@ static int adapt_data(const struct qtk_plan *plan, const struct qtk_job_data *jo
   return adapt_template(job);
 }
 
+static int adapt_all_data(const struct qtk_plan *plan, const struct qtk_job_stage *job,
+                          struct qtk_plan_adapt *a)
+{
+  int rc = adapt_data(plan, &job->data, a->training.length, &a->data);
+  if (rc != QTK_OK || job->validation.share <= 0)
+    return rc == QTK_OK ? adapt_data(plan, &job->validation, a->training.length, &a->validation)
+                        : rc;
+  a->data.share = job->validation.share;
+  a->validation = a->data;
+  a->validation.held = 1;
+  return QTK_OK;
+}
+
 /* ---- the adapter on the model -------------------------------------------------------------- */
 
 /* With the stage's place, where the job can be changed so that it fits. */
@@ -241,9 +254,7 @@ int qtk_plan_adapt(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_pl
   if (rc == QTK_OK)
     rc = adapt_length(plan, stage, &a->training);
   if (rc == QTK_OK)
-    rc = adapt_data(plan, &job->data, a->training.length, &a->data);
-  if (rc == QTK_OK)
-    rc = adapt_data(plan, &job->validation, a->training.length, &a->validation);
+    rc = adapt_all_data(plan, job, a);
   if (rc == QTK_OK)
     rc = adapt_targets(stage);
   if (rc == QTK_OK)

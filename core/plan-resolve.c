@@ -203,6 +203,8 @@ static int resolve_data(struct qtk_toml *stage, const char *key, const struct qt
   if (d->node == NULL)
     return QTK_OK;
   struct qtk_toml *table = qtk_toml_set_table(stage, key);
+  if (table != NULL && d->share > 0)
+    return qtk_toml_set_float(table, "share", d->share);
   int rc = table ? resolve_path(table, "path", d->path) : QTK_ENOMEM;
   if (rc == QTK_OK && d->template != NULL)
     rc = qtk_toml_set_text(table, "template", d->template);

@@ -32,7 +32,8 @@ static int adapt_overlaps(const struct adaptation *a)
   const struct qtk_text text = {.name = a->data.name,
                                 .ids = {.ids = (int32_t *)(uintptr_t)e->ids,
                                         .n = (size_t)e->starts[e->n]}};
-  if (a->validation.name != NULL && strcmp(a->validation.sha256, a->data.sha256) == 0)
+  if (a->validation.name != NULL && a->validation.held <= 0 &&
+      strcmp(a->validation.sha256, a->data.sha256) == 0)
     qtk_warn("validation: %s is the file of the training data: losses on it are too good",
              a->validation.name);
   return qtk_stage_overlaps(a->work, "adapt", &text);

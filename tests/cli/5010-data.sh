@@ -106,3 +106,36 @@ printf '{"text":"a"}\n{"test":"a"}\n' >rows.jsonl
 refused 3 'rows.jsonl, line 2: the object has test (test: did you mean text?)'
 refused 3 'rows.jsonl, line 2' data.path=text.txt validation.path=rows.jsonl
 expect_status 3 qtk run job.toml --dry-run
+
+# ---- a share that is held out ----
+
+i=0
+while test $i -lt 40; do
+  i=$((i + 1))
+  printf '{"text":"Line number %d of forty."}\n' $i
+done >rows.jsonl
+share='stage.tune.validation={share=0.1}'
+expect_status 0 qtk run job.toml --set stage.tune.data.packing=false --set "$share"
+expect_text 'data: rows.jsonl, documents: 40; sequences: 36 of' err
+expect_text 'validation: 10 % held out of rows.jsonl, documents: 40; sequences: 4 of' err
+! grep 'too good' err || fail "held out, and yet the same"
+expect_text '"share": 0.1' job.json
+test "$(grep -c '"sequences": 36\|"sequences": 4,' job.json)" = 2 || fail "other numbers in the report"
+cp job.json first.json
+expect_status 0 qtk run job.toml --set stage.tune.data.packing=false --set "$share" --threads 1
+for file in first.json job.json; do
+  sed -n '/"validation": \[/,/\]/p' $file >$file.validation
+done
+cmp first.json.validation job.json.validation || fail "another share"
+expect_status 0 qtk run job.toml --set stage.tune.data.packing=false --set "$share" --set job.seed=2
+sed -n '/"validation": \[/,/\]/p' job.json | cmp -s - first.json.validation &&
+  fail "another seed holds out the same"
+expect_status 0 qtk run job.toml --dry-run --set "$share"
+expect_text 'share = 0.1' out
+cp out again.toml
+expect_status 0 qtk run again.toml --dry-run
+refused 2 'path beside share' 'validation={share=0.1,path="rows.jsonl"}'
+refused 2 'share = 1: allowed are numbers above 0 and below 1' 'validation={share=1}'
+refused 2 'did you mean "share"' 'validation={share=0.1,shar=1}'
+refused 3 'none can be set apart' 'validation={share=0.1}' data.tokens=10
+refused 2 'or { share = 0.05 } of its data' patience=2

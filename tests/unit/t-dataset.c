@@ -456,6 +456,81 @@ static void counts_are_reported(void **state)
   qtk_str_free(&line);
 }
 
+/* ---- shares that are held out -------------------------------------------------------------- */
+
+#define ROWS 40
+
+/* The numbers of the documents that were read, in their order: their four letters are the digits
+ * of a number to the base 3. */
+static int part_of(struct fixture *f, double share, int held, int numbers[ROWS])
+{
+  struct qtk_str rows = {0};
+  for (int i = 0; i < ROWS; i++)
+    qtk_str_printf(&rows, "{\"text\":\"%c%c%c%c\"}\n", "acb"[i / 27], "acb"[i / 9 % 3],
+                   "acb"[i / 3 % 3], "acb"[i % 3]);
+  assert_int_equal(read_set(f, "rows.jsonl", rows.data,
+                            (struct qtk_dataset_recipe){.length = 16,
+                                                        .packing = QTK_PACKING_OFF,
+                                                        .share = share,
+                                                        .held = held}),
+                   QTK_OK);
+  qtk_str_free(&rows);
+  const struct qtk_examples *e = &f->set.examples;
+  for (int64_t i = 0; i < e->n; i++) {
+    const int digits[] = {0, 2, 1};
+    int number = 0;
+    for (int64_t k = e->starts[i] + 1; e->ids[k] != 8; k++)
+      number = e->ids[k] == 4 ? 9 * number + 2 : 3 * number + digits[e->ids[k]];
+    numbers[i] = number;
+  }
+  return (int)e->n;
+}
+
+/* Each document is in one of the two parts, whole; the seed alone says in which. */
+static void a_share_is_held_out(void **state)
+{
+  struct fixture *f = *state;
+  struct qtk_context *own = f->ctx;
+  struct qtk_context_options options = {.threads = 1, .seed = 6};
+  int whole[ROWS], held[ROWS], rest[ROWS], other[ROWS], h = 0, r = 0;
+  assert_int_equal(part_of(f, 0, 0, whole), ROWS);
+  assert_int_equal(part_of(f, 0.25, 1, held), 10);
+  assert_true(f->set.held == 0.25);
+  assert_int_equal(part_of(f, 0.25, 0, rest), 30);
+  assert_int_equal(f->set.count.tokens, f->set.examples.starts[30]);
+  for (int i = 0; i < ROWS; i++) {
+    assert_int_equal(whole[i], i);
+    if (h < 10 && held[h] == i)
+      h++;
+    else
+      assert_int_equal(rest[r++], i);
+  }
+  assert_int_equal(h, 10);
+  assert_int_equal(part_of(f, 0.25, 1, other), 10);
+  assert_memory_equal(other, held, 10 * sizeof *held);
+  assert_int_equal(qtk_context_open(&options, &f->ctx), QTK_OK);
+  assert_int_equal(part_of(f, 0.25, 1, other), 10);
+  assert_memory_not_equal(other, held, 10 * sizeof *held);
+  qtk_dataset_free(&f->set);
+  qtk_context_close(f->ctx);
+  f->ctx = own;
+}
+
+/* At least one on either side; one sequence cannot be two parts. */
+static void a_share_leaves_some(void **state)
+{
+  struct fixture *f = *state;
+  int numbers[ROWS];
+  assert_int_equal(part_of(f, 1e-6, 1, numbers), 1);
+  assert_int_equal(part_of(f, 1e-6, 0, numbers), ROWS - 1);
+  assert_int_equal(part_of(f, 0.999, 1, numbers), ROWS - 1);
+  assert_int_equal(part_of(f, 0.999, 0, numbers), 1);
+  assert_int_equal(read_set(f, "t.txt", "abc",
+                            (struct qtk_dataset_recipe){.length = 8, .share = 0.5}),
+                   QTK_EINPUT);
+  check_message("t.txt: share = 0.5: there is 1 sequence, and none can be set apart");
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, forget)
 
 int main(void)
@@ -472,7 +547,8 @@ int main(void)
       TEST(tokens_take_whole_examples), TEST(order_is_the_files),
       TEST(what_is_behind_enough_is_not_asked),
       TEST(bad_rows_are_named),       TEST(bad_messages_are_named),
-      TEST(bad_recipes_are_named),
+      TEST(bad_recipes_are_named),    TEST(a_share_is_held_out),
+      TEST(a_share_leaves_some),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
