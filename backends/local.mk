@@ -95,6 +95,7 @@ qtkplugin_LTLIBRARIES += %D%/qtk-backend-cpu.la
 	%D%/cpu/product.c \
 	%D%/cpu/reduce.c %D%/cpu/reduce.h \
 	%D%/cpu/rope.c %D%/cpu/rope.h \
+	%D%/cpu/scratch.c \
 	%D%/cpu/solve.c %D%/cpu/solver.h \
 	%D%/cpu/weights.c %D%/cpu/weights.h \
 	%D%/cpu/work.c

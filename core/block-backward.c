@@ -32,7 +32,22 @@ enum backward_slot {
 static int backward_take(struct backward *w, enum backward_slot slot, int64_t cols,
                          struct qtk_tensor *t)
 {
-  return qtk_session_matrix(w->s, w->s, (int)slot, w->s->tokens, cols, t);
+  void *memory;
+  int rc = qtk_block_bytes(w->b, w->s, (int)slot, (size_t)(w->s->tokens * cols) * sizeof(float),
+                           &memory);
+
+  *t = qtk_matrix(QTK_F32, memory, w->s->tokens, cols);
+  return rc;
+}
+
+size_t qtk_block_back(const struct qtk_block *b, int64_t tokens)
+{
+  const struct qtk_arch_model *m = &b->model;
+  int64_t q = m->dims.heads * m->dims.head_size, kv = m->dims.kv_heads * m->dims.head_size;
+  int64_t floats = 3 * m->dims.hidden + (q + 2 * kv) + q + (m->query_norm ? q : 0) +
+                   3 * m->dims.ffn;
+
+  return (size_t)(floats * tokens) * sizeof(float);
 }
 
 /* Parts of one matrix: as columns where the linear is fused, else one behind the other. */
@@ -114,8 +129,9 @@ static int backward_head_norm(struct backward *w, enum qtk_role role, const stru
   struct qtk_tensor stats = qtk_matrix(QTK_F32, stats0->data, rows, 2);
   struct qtk_tensor dy = qtk_matrix(QTK_F32, d->data, rows, size), dx;
   struct qtk_tensor dweight = n->dweight;
-  int rc = qtk_session_matrix(w->s, w->s, BACKWARD_DHEADS, rows, size, &dx);
+  int rc = backward_take(w, BACKWARD_DHEADS, qtk_tensor_cols(d), &dx);
 
+  dx = qtk_matrix(QTK_F32, dx.data, rows, size);
   if (rc == QTK_OK)
     rc = qtk_op_norm_backward(w->s->ctx, QTK_NORM_RMS, &x, block_given(&n->weight), &stats, &dy,
                               &dx, block_some(&dweight), NULL);

@@ -305,12 +305,21 @@ unsigned qtk_block_needs(const struct qtk_arch_model *m, unsigned want, unsigned
 
 #define FORWARD_BRIEF 16 /* slot of the session's memory: a tape that blocks share */
 
+#define FORWARD_ADAPTER 64 /* slots from here on are of blocks that adapters made */
+
+int qtk_block_bytes(const struct qtk_block *b, struct qtk_session *s, int slot, size_t bytes,
+                    void **memory)
+{
+  return b->adapter ? qtk_session_bytes(s, s, FORWARD_ADAPTER + slot, bytes, "adapter", memory)
+                    : qtk_session_bytes(s, s, slot, bytes, "activations", memory);
+}
+
 static int forward_tape(const struct qtk_block *b, struct qtk_session *s, enum block_tape tape,
                         size_t bytes, void **memory)
 {
   return tape == BLOCK_TAPE
-             ? qtk_session_bytes(s, b, 0, bytes, "tape", memory)
-             : qtk_session_bytes(s, s, FORWARD_BRIEF, bytes, "activations", memory);
+             ? qtk_session_bytes(s, b, 0, bytes, b->adapter ? "adapter" : "tape", memory)
+             : qtk_block_bytes(b, s, FORWARD_BRIEF, bytes, memory);
 }
 
 int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, enum block_use use,
@@ -321,7 +330,7 @@ int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, enum block
   void *own = NULL, *shared;
 
   qtk_block_lay_out(b, s->tokens, use, &room, f);
-  rc = qtk_session_bytes(s, s, 0, room.shared_bytes, "activations", &shared);
+  rc = qtk_block_bytes(b, s, 0, room.shared_bytes, &shared);
   if (rc == QTK_OK && use == BLOCK_TRAINING)
     rc = forward_tape(b, s, tape, room.tape_bytes, &own);
   room.tape = own;

@@ -184,6 +184,7 @@ int qtk_block_new(struct qtk_context *ctx, const struct qtk_model_info *model, i
     free(b);
     return rc;
   }
+  b->adapter = 1;
   *block = b;
   return QTK_OK;
 }
@@ -204,6 +205,15 @@ size_t qtk_block_tape(const struct qtk_block *block, int64_t tokens)
 
   qtk_block_lay_out(block, tokens, BLOCK_TRAINING, &room, &frame);
   return room.tape_bytes;
+}
+
+size_t qtk_block_work(const struct qtk_block *block, int64_t tokens)
+{
+  struct block_room room = {0};
+  struct block_frame frame;
+
+  qtk_block_lay_out(block, tokens, BLOCK_TRAINING, &room, &frame);
+  return room.shared_bytes + qtk_block_back(block, tokens);
 }
 
 static int block_shape(const struct qtk_block *b, const struct qtk_session *s,

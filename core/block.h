@@ -38,6 +38,7 @@ struct block_norm {
 
 struct qtk_block {
   struct qtk_arch_model model; /* with this block's widths */
+  int adapter;                 /* an adapter made it: its memory is counted as that adapter's */
   int layer;
   double scale;
   int64_t window;
@@ -99,9 +100,15 @@ enum block_tape {
   BLOCK_TAPE_BRIEF /* in memory that all blocks share, whole, until the next one runs */
 };
 
+/* Memory that all blocks of the model share in a session, or all that adapters made: a slot that
+ * the session finds again. */
+int qtk_block_bytes(const struct qtk_block *b, struct qtk_session *s, int slot, size_t bytes,
+                    void **memory);
 /* The session's frame for a pass of this block, the same again while its tape lasts. */
 int qtk_block_frame(const struct qtk_block *b, struct qtk_session *s, enum block_use use,
                     enum block_tape tape, struct block_frame *f);
+/* Bytes of the gradients on their way through a block. */
+size_t qtk_block_back(const struct qtk_block *b, int64_t tokens);
 /* Makes again, bit by bit, what of a frame only its tape is left of: n1, n2, act. */
 int qtk_block_again(const struct qtk_block *b, struct qtk_session *s, struct block_frame *f);
 

@@ -208,7 +208,7 @@ static int adapters_add_param(struct qtk_engine *e, struct engine_adapter *a,
   if (rc == QTK_OK && e->planned)
     return qtk_vec_push(&a->params, p);
   if (rc == QTK_OK)
-    rc = qtk_device_alloc(e->ctx, (size_t)adapters_values(param) * sizeof(float), "adapters",
+    rc = qtk_device_alloc(e->ctx, (size_t)adapters_values(param) * sizeof(float), "parameters",
                           &memory);
   if (rc != QTK_OK)
     return rc;

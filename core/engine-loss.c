@@ -188,8 +188,8 @@ static int loss_teacher(struct loss *l)
                      (long long)teacher->arch->vocabulary,
                      (long long)qtk_tensor_rows(&l->s->taught), (long long)vocabulary,
                      (long long)l->batch->tokens);
-  return qtk_session_matrix(l->s, l->s->engine, ENGINE_TAUGHT, QTK_LOGIT_CHUNK, vocabulary,
-                            &l->teacher);
+  return qtk_session_matrix_of(l->s, l->s->engine, ENGINE_TAUGHT, QTK_LOGIT_CHUNK, vocabulary,
+                               "logits", &l->teacher);
 }
 
 int qtk_engine_loss(struct qtk_session *s, const struct qtk_batch *batch,
@@ -207,10 +207,11 @@ int qtk_engine_loss(struct qtk_session *s, const struct qtk_batch *batch,
   if (rc == QTK_OK)
     rc = loss_teacher(&l);
   if (rc == QTK_OK)
-    rc = qtk_session_matrix(s, s->engine, ENGINE_LOGITS, QTK_LOGIT_CHUNK,
-                            s->engine->arch->vocabulary, &l.logits);
+    rc = qtk_session_matrix_of(s, s->engine, ENGINE_LOGITS, QTK_LOGIT_CHUNK,
+                               s->engine->arch->vocabulary, "logits", &l.logits);
   if (rc == QTK_OK)
-    rc = qtk_session_matrix(s, s->engine, ENGINE_LOSSES, 1, QTK_LOGIT_CHUNK, &l.values);
+    rc = qtk_session_matrix_of(s, s->engine, ENGINE_LOSSES, 1, QTK_LOGIT_CHUNK, "logits",
+                               &l.values);
   for (int64_t t = 0; rc == QTK_OK && t < batch->tokens; t += QTK_LOGIT_CHUNK) {
     int64_t n = batch->tokens - t < QTK_LOGIT_CHUNK ? batch->tokens - t : QTK_LOGIT_CHUNK;
     rc = loss_chunk(&l, hidden, t, n);

@@ -18,20 +18,39 @@ static uint64_t measure_values(const struct qtk_param *p)
   return n;
 }
 
+static uint64_t measure_max(uint64_t a, uint64_t b)
+{
+  return a > b ? a : b;
+}
+
 /* ---- what is there before a pass ------------------------------------------------------------ */
 
-/* What an adapter trains is a parameter instead. */
+static const struct qtk_qlayout *measure_layout(const struct qtk_engine_case *c, int tensor)
+{
+  return c->layouts != NULL ? c->layouts[tensor] : &qtk_model_tensor(c->model, tensor)->layout;
+}
+
+/* What an adapter trains is a parameter instead. Of matrices in blocks those of one alone are
+ * held where weights are streamed. */
 static uint64_t measure_weights(const struct qtk_engine *e, const struct qtk_engine_case *c)
 {
-  uint64_t bytes = 0;
+  uint64_t bytes = 0, block = 0, most = 0;
+  int layer = -1;
 
   for (int i = 0; i < qtk_model_count(c->model); i++) {
     const struct qtk_model_tensor *t = qtk_model_tensor(c->model, i);
+    uint64_t own = t->ndim == 2 ? qtk_qlayout_bytes(measure_layout(c, i)) : 4 * (uint64_t)t->rows;
     if (qtk_engine_trains(e, i))
       continue;
-    bytes += t->ndim == 2 ? qtk_qlayout_bytes(c->layouts[i]) : 4 * (uint64_t)t->rows;
+    if (!c->stream || t->ndim != 2 || t->layer < 0) {
+      bytes += own;
+      continue;
+    }
+    block = t->layer == layer ? block + own : own;
+    layer = t->layer;
+    most = measure_max(most, block);
   }
-  return bytes;
+  return bytes + most;
 }
 
 /* Every adapter has values, the topmost alone gradients and an optimizer. */
@@ -66,20 +85,23 @@ static void measure_params(const struct qtk_engine *e, const struct qtk_engine_c
 /* ---- a pass ------------------------------------------------------------------------------------ */
 
 /* What the blocks take: a tape each of those that keep what backward needs, or under
- * checkpointing the largest and what enters each; and what all of them share. */
+ * checkpointing the largest and what enters each, whose first run keeps nothing; and what all of
+ * them share. */
 static uint64_t measure_frames(const struct qtk_engine *e, const struct qtk_engine_case *c)
 {
-  const struct qtk_session s = {.training = 1};
+  const struct qtk_session s = {.training = !c->look};
   uint64_t tapes = 0, brief = 0, shared = 0, entering = 0;
 
   for (int64_t i = 0; i < e->arch->layers; i++) {
-    struct block_room room = {0};
+    struct block_room room = {0}, first = {0};
     struct block_frame frame;
     int tape = qtk_engine_tapes(e, &s, i);
     qtk_block_lay_out(&e->layers[i].block, c->tokens, tape ? BLOCK_TRAINING : BLOCK_RUN, &room,
                       &frame);
-    shared = room.shared_bytes > shared ? room.shared_bytes : shared;
-    brief = room.tape_bytes > brief ? room.tape_bytes : brief;
+    qtk_block_lay_out(&e->layers[i].block, c->tokens,
+                      tape && !c->checkpoint ? BLOCK_TRAINING : BLOCK_RUN, &first, &frame);
+    shared = measure_max(shared, measure_max(room.shared_bytes, first.shared_bytes));
+    brief = measure_max(brief, room.tape_bytes);
     tapes += room.tape_bytes;
     if (tape)
       entering += sizeof(float) * (uint64_t)(c->tokens * e->arch->dims.hidden);
@@ -87,42 +109,115 @@ static uint64_t measure_frames(const struct qtk_engine *e, const struct qtk_engi
   return shared + (c->checkpoint ? brief + entering : tapes);
 }
 
-/* Floats a token of the gradients on their way through a block. */
-static int64_t measure_backward(const struct qtk_arch_model *m)
-{
-  int64_t q = m->dims.heads * m->dims.head_size, kv = m->dims.kv_heads * m->dims.head_size;
-
-  return 3 * m->dims.hidden + (q + 2 * kv) + q + (m->query_norm ? q : 0) + 3 * m->dims.ffn;
-}
-
-/* Floats a token outside the blocks: the stream, what the final norm gives, the projections
- * around them, and their gradients. */
-static int64_t measure_outside(const struct qtk_engine *e)
+/* Floats a token that enter and leave the blocks. */
+static int64_t measure_forward(const struct qtk_engine *e)
 {
   const struct qtk_arch_model *m = e->arch;
-  int64_t hidden = m->dims.hidden, floats = 2 * hidden;
-  int back = e->lowest <= m->layers;
+  int64_t floats = m->dims.hidden;
 
-  if (!qtk_engine_stream_ends(e))
-    floats += m->embedding_width;
+  if (m->final_norm || m->positions == QTK_POSITIONS_LEARNED)
+    floats += m->dims.hidden;
   if (e->project_in.tensor >= 0 || e->project_out.tensor >= 0)
     floats += m->embedding_width;
-  if (back && m->final_norm)
-    floats += hidden + 2;
+  return floats;
+}
+
+/* ... and those of their gradients; beside an adapter that mixes only what it is given. */
+static int64_t measure_gradients(const struct qtk_engine *e, const struct qtk_session *s)
+{
+  const struct qtk_arch_model *m = e->arch;
+  int64_t floats = qtk_engine_stream_ends(e) ? 0 : m->embedding_width;
+
+  if (!qtk_engine_tapes(e, s, m->layers + ENGINE_BEHIND) || e->lowest > m->layers)
+    return floats;
+  if (m->final_norm)
+    floats += m->dims.hidden + 2;
+  if (e->project_out.tensor >= 0)
+    floats += m->dims.hidden;
   if (e->lowest == ENGINE_BEFORE && e->project_in.tensor >= 0)
     floats += 2 * m->embedding_width;
-  return back && e->project_out.tensor >= 0 ? floats + hidden : floats;
+  return floats;
+}
+
+/* What the teacher's rows take stands beside the model's own. */
+static uint64_t measure_logits(const struct qtk_engine *e)
+{
+  uint64_t rows = sizeof(float) * QTK_LOGIT_CHUNK * (uint64_t)e->arch->vocabulary;
+
+  return rows * (qtk_engine_needs_teacher(e) ? 2 : 1) + sizeof(float) * QTK_LOGIT_CHUNK;
 }
 
 static void measure_pass(const struct qtk_engine *e, const struct qtk_engine_case *c,
                          struct qtk_engine_sizes *sizes)
 {
-  const struct qtk_session s = {.training = 1};
-  int blocks = qtk_engine_tapes(e, &s, e->arch->layers - 1);
-  int64_t floats = measure_outside(e) + (blocks ? measure_backward(e->arch) : 0);
+  const struct qtk_session s = {.training = !c->look};
+  int64_t floats = measure_forward(e) + (c->look ? 0 : measure_gradients(e, &s));
 
   sizes->activations = measure_frames(e, c) + sizeof(float) * (uint64_t)(floats * c->tokens);
-  sizes->logits = sizeof(float) * QTK_LOGIT_CHUNK * (uint64_t)(e->arch->vocabulary + 1);
+  if (qtk_engine_tapes(e, &s, e->arch->layers - 1))
+    sizes->activations += qtk_block_back(&e->layers[0].block, c->tokens);
+  sizes->logits = c->look ? 0 : measure_logits(e);
+}
+
+/* ---- what the backend takes ------------------------------------------------------------------- */
+
+/* Gradients that adapters at a linear ask for. */
+static void measure_sites(const struct block_linear *l, struct qtk_load_product *p)
+{
+  for (int i = 0; i < l->n_sites; i++) {
+    p->gradient |= (l->sites[i].keep.gradients & QTK_GRADIENT_WEIGHTS) != 0;
+    p->scales |= (l->sites[i].keep.gradients & QTK_GRADIENT_SCALES) != 0;
+  }
+}
+
+/* Floats, where a tensor is trained. */
+static void measure_product(const struct qtk_engine *e, const struct qtk_engine_case *c, int tensor,
+                            struct qtk_qlayout *floats, struct qtk_load_product *p)
+{
+  const struct qtk_model_tensor *t = qtk_model_tensor(c->model, tensor);
+
+  *floats = (struct qtk_qlayout){
+      .encoding = QTK_DENSE, .dtype = QTK_F32, .rows = t->rows, .cols = t->cols};
+  *p = (struct qtk_load_product){.w = floats, .tokens = c->tokens};
+  p->gradient = qtk_engine_trains(e, tensor);
+  if (!p->gradient)
+    p->w = measure_layout(c, tensor);
+  if (t->layer >= 0)
+    measure_sites(&e->layers[t->layer].block.linears[qtk_arch_tensor(
+                      qtk_model_arch(c->model), tensor)->role],
+                  p);
+  if (t->layer < 0 && c->tokens > QTK_LOGIT_CHUNK)
+    p->tokens = QTK_LOGIT_CHUNK;
+}
+
+static int measure_scratch(const struct qtk_engine *e, const struct qtk_engine_case *c,
+                           struct qtk_engine_sizes *sizes)
+{
+  const struct qtk_dims *d = &e->arch->dims;
+  size_t n = (size_t)qtk_model_count(c->model);
+  struct qtk_load_product *products = calloc(n + 1, sizeof *products);
+  struct qtk_qlayout *floats = calloc(n + 1, sizeof *floats);
+  struct qtk_load load = {.tokens = c->tokens,
+                          .sequences = c->sequences > 0 ? c->sequences : 1,
+                          .training = !c->look,
+                          .heads = d->heads,
+                          .kv_heads = d->kv_heads,
+                          .head_size = d->head_size,
+                          .rotary = e->layers[0].block.rotary_dims,
+                          .products = products};
+  int rc = products == NULL || floats == NULL ? qtk_error_memory(n * sizeof *floats, "a plan")
+                                              : QTK_OK;
+
+  for (int i = 0; rc == QTK_OK && i < (int)n; i++)
+    if (qtk_model_tensor(c->model, i)->ndim == 2) {
+      measure_product(e, c, i, &floats[i], &products[load.n_products]);
+      load.n_products++;
+    }
+  if (rc == QTK_OK)
+    sizes->scratch = c->backend->scratch(&load, c->threads);
+  free(floats);
+  free(products);
+  return rc;
 }
 
 /* ---- all ------------------------------------------------------------------------------------------ */
@@ -170,6 +265,8 @@ int qtk_engine_measure(struct qtk_context *ctx, const struct qtk_engine_case *c,
   sizes->weights = measure_weights(e, c);
   measure_params(e, c, sizes);
   measure_pass(e, c, sizes);
+  if (c->backend != NULL && c->backend->scratch != NULL)
+    rc = measure_scratch(e, c, sizes);
   qtk_engine_close(e);
-  return QTK_OK;
+  return rc;
 }

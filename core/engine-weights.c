@@ -49,7 +49,7 @@ static int weights_vector(struct qtk_engine *e, int tensor, struct qtk_tensor *v
   if (rc == QTK_OK)
     rc = qtk_model_read(e->model, tensor, 0, n, values, 1);
   if (rc == QTK_OK)
-    rc = qtk_device_alloc(e->ctx, bytes, "weights", &memory);
+    rc = qtk_device_alloc(e->ctx, bytes, qtk_model_what(e->model), &memory);
   if (rc == QTK_OK)
     rc = qtk_device_upload(e->ctx, memory, values, bytes);
   if (rc == QTK_OK)
@@ -152,7 +152,9 @@ void qtk_engine_plan_weights(struct qtk_engine *e, const struct qtk_qlayout *con
     if (t->ndim != 2)
       continue;
     struct engine_weight *w = weights_matrix(e, t);
-    *w = (struct engine_weight){.tensor = i, .host = {.layout = *layouts[i]}};
+    *w = (struct engine_weight){.tensor = i, .host.layout = qtk_model_tensor(e->model, i)->layout};
+    if (layouts != NULL)
+      w->host.layout = *layouts[i];
     if (t->layer >= 0)
       e->layers[t->layer].block.linears[t->role].w = w->host;
   }

@@ -146,6 +146,11 @@ int qtk_session_halve_cache(struct qtk_session *s)
   return QTK_OK;
 }
 
+void qtk_session_account(struct qtk_session *s, const char *what)
+{
+  s->what = what;
+}
+
 void qtk_session_reset(struct qtk_session *s)
 {
   for (int64_t i = 0; i < s->n; i++)

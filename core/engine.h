@@ -53,6 +53,8 @@ QTK_PUBLIC void qtk_session_free(struct qtk_session *s);
 QTK_PUBLIC uint64_t qtk_session_cache_bytes(const struct qtk_session *s);
 /* Keys and values are cached in half precision. Before the first pass. */
 QTK_PUBLIC int qtk_session_halve_cache(struct qtk_session *s);
+/* All that its passes take from now on is counted as `what`. */
+void qtk_session_account(struct qtk_session *s, const char *what);
 /* The caches are empty again. */
 QTK_PUBLIC void qtk_session_reset(struct qtk_session *s);
 /* The caches hold the first `tokens` tokens of each sequence and no more: what came behind
@@ -113,18 +115,24 @@ QTK_PUBLIC int qtk_session_backward(struct qtk_session *s, const struct qtk_batc
 /* A model that trains its topmost adapter; nothing of it needs to be there but shapes. */
 struct qtk_engine_case {
   struct qtk_model *model;
-  const struct qtk_qlayout *const *layouts; /* of each tensor of the model */
+  const struct qtk_qlayout *const *layouts; /* of each tensor of the model; NULL: as it is */
   const struct qtk_attached *adapters;      /* all of them, lowest first, also the model's own */
   int n_adapters;
-  int64_t tokens; /* of a pass */
+  int64_t tokens;    /* of a pass, in: */
+  int64_t sequences; /* 0: one */
   int checkpoint;
   int coded; /* the optimizer's moments are those of core/moment.h */
+  int look;   /* it runs forward alone, and its logits are another's to hold */
+  int stream; /* blocks' weights are held one block at a time */
+  const struct qtk_backend_ops *backend; /* NULL: not known */
+  int threads;                           /* that this one has */
 };
 
 /* Bytes in memory, by what they are for; and what trains. */
 struct qtk_engine_sizes {
   uint64_t weights, parameters, gradients, optimizer, activations, logits;
   uint64_t adapters; /* of adapters' own */
+  uint64_t scratch;  /* of the backend's own, at most */
   uint64_t trainable; /* values of the topmost adapter */
   uint64_t moments;   /* bytes of theirs; `optimizer` has what works on them besides */
   uint64_t disk;      /* their bytes in their types on disk */

@@ -78,27 +78,41 @@ static const char *mem_text(uint64_t bytes, char text[32])
   return text;
 }
 
+/* What is used has become the arena's peak. */
+static void mem_at_peak(struct qtk_arena *arena)
+{
+  arena->peak = arena->used;
+  for (int i = 0; i < arena->n_categories; i++)
+    arena->categories[i].part = arena->categories[i].used;
+}
+
+static void mem_add(struct qtk_arena *arena, uint64_t bytes, const char *what)
+{
+  struct qtk_arena_category *c = mem_category(arena, what);
+
+  arena->used += bytes;
+  c->used += bytes;
+  if (c->used > c->peak)
+    c->peak = c->used;
+  if (arena->used > arena->peak)
+    mem_at_peak(arena);
+  if (bytes > arena->largest)
+    arena->largest = bytes;
+}
+
 int qtk_arena_charge(struct qtk_arena *arena, uint64_t bytes, const char *what)
 {
   char wanted[32], used[32], limit[32];
-  struct qtk_arena_category *c;
   uint64_t sum;
   int over;
 
   pthread_mutex_lock(&arena->lock);
   over =
       __builtin_add_overflow(arena->used, bytes, &sum) || (arena->limit != 0 && sum > arena->limit);
-  if (over) {
+  if (over)
     mem_text(arena->used, used);
-  } else {
-    arena->used = sum;
-    if (sum > arena->peak)
-      arena->peak = sum;
-    c = mem_category(arena, what);
-    c->used += bytes;
-    if (c->used > c->peak)
-      c->peak = c->used;
-  }
+  else
+    mem_add(arena, bytes, what);
   pthread_mutex_unlock(&arena->lock);
   if (over)
     return qtk_error(QTK_ENOMEM, "over the memory limit: %s for %s, %s in use, limit %s",
@@ -128,7 +142,8 @@ uint64_t qtk_arena_room(struct qtk_arena *arena)
 void qtk_arena_reset_peak(struct qtk_arena *arena)
 {
   pthread_mutex_lock(&arena->lock);
-  arena->peak = arena->used;
+  mem_at_peak(arena);
+  arena->largest = 0;
   for (int i = 0; i < arena->n_categories; i++)
     arena->categories[i].peak = arena->categories[i].used;
   pthread_mutex_unlock(&arena->lock);

@@ -13,12 +13,14 @@
 struct qtk_arena_category {
   const char *what; /* lives for ever */
   uint64_t used, peak;
+  uint64_t part; /* of the arena's peak */
 };
 
 struct qtk_arena {
   pthread_mutex_t lock;
   uint64_t limit; /* 0: none */
   uint64_t used, peak;
+  uint64_t largest; /* that was asked for at once */
   struct qtk_arena_category categories[QTK_ARENA_CATEGORIES];
   int n_categories; /* past the last one all count as the last */
 };
@@ -39,7 +41,8 @@ QTK_PUBLIC void qtk_arena_release(struct qtk_arena *arena, uint64_t bytes, const
 /* Bytes that still fit; UINT64_MAX without a limit. */
 QTK_PUBLIC uint64_t qtk_arena_room(struct qtk_arena *arena);
 
-/* Makes `peak` of the arena and its categories start again from what is used. */
+/* Makes `peak` and `largest` of the arena, and those of its categories, start again from what is
+ * used. */
 QTK_PUBLIC void qtk_arena_reset_peak(struct qtk_arena *arena);
 
 /* The process's peak resident bytes as the kernel counts them (VmHWM), its

@@ -131,7 +131,7 @@ static int hold_copy(struct qtk_context *ctx, struct model_tensor *t, const char
   size_t chunks = (size_t)((t->t.rows + HOLD_ROWS - 1) / HOLD_ROWS);
   int rc;
 
-  t->block = qtk_alloc(ctx, qtk_qtensor_block_bytes(&t->t.layout), "weights");
+  t->block = qtk_alloc(ctx, qtk_qtensor_block_bytes(&t->t.layout), t->m->what);
   if (t->block == NULL)
     return QTK_ENOMEM;
   copy.to = qtk_qtensor_over(&t->t.layout, t->block);
@@ -151,7 +151,7 @@ static int hold_copy(struct qtk_context *ctx, struct model_tensor *t, const char
 static int hold_charge(struct qtk_context *ctx, struct model_tensor *t)
 {
   uint64_t bytes = qtk_qlayout_bytes(&t->t.layout);
-  int rc = qtk_arena_charge(&ctx->arena, bytes, "weights");
+  int rc = qtk_arena_charge(&ctx->arena, bytes, t->m->what);
 
   if (rc == QTK_OK)
     t->charged = bytes;
@@ -206,7 +206,7 @@ static int hold_make(struct qtk_context *ctx, struct model_tensor *t)
 {
   if (t->replaced) {
     t->held = t->view;
-    return QTK_OK;
+    return t->mapped ? hold_charge(ctx, t) : QTK_OK;
   }
   if (t->file < 0)
     return qtk_error(QTK_EINPUT, "%s: %s: the model has no weights", t->m->source->path,
@@ -227,7 +227,7 @@ static void hold_end(struct qtk_context *ctx, struct model_tensor *t)
   qtk_free(ctx, t->block);
   t->block = NULL;
   if (t->charged > 0)
-    qtk_arena_release(&ctx->arena, t->charged, "weights");
+    qtk_arena_release(&ctx->arena, t->charged, t->m->what);
   t->charged = 0;
   t->held = (struct qtk_qtensor){0};
 }
@@ -288,11 +288,17 @@ int qtk_model_replace(struct qtk_model *m, int i, const struct qtk_qtensor *view
   t->plugin = plugin_copy;
   t->options = options_copy;
   t->replaced = 1;
+  t->mapped = 0;
   m->digest[0] = '\0';
   t->scales = t->minima = NULL;
   t->view = *view;
   t->t.layout = view->layout;
   return QTK_OK;
+}
+
+void qtk_model_mapped(struct qtk_model *m, int i)
+{
+  m->tensors[i].mapped = 1;
 }
 
 const char *qtk_model_maker(const struct qtk_model *m, int i, const char **options)

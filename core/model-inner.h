@@ -22,6 +22,7 @@ struct model_tensor {
   int64_t start, within; /* rows of the file's tensor */
 
   int replaced;
+  int mapped;              /* and the view is of a file */
   struct qtk_qtensor view; /* if replaced */
   /* Instead of the file's, if it is not replaced; or NULL. */
   const void *scales, *minima;
@@ -38,6 +39,7 @@ struct qtk_model {
   struct qtk_context *ctx;
   struct qtk_source *source;
   struct qtk_arch *arch;
+  const char *what; /* that its weights are counted as */
   char *description; /* of the user's, instead of one that is found, or NULL */
   const char *description_file;
   struct qtk_model_info info;

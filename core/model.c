@@ -148,6 +148,7 @@ static int model_new(struct qtk_context *ctx, const char *path, const char *arch
   if (m == NULL)
     return qtk_error_memory(sizeof *m, "a model");
   m->ctx = ctx;
+  m->what = "weights";
   m->description_file = arch;
   if (arch != NULL)
     rc = qtk_read_file(arch, MODEL_DESCRIPTION, &m->description, &n);
@@ -190,6 +191,16 @@ void qtk_model_close(struct qtk_model *m)
   qtk_arch_free(m->arch);
   qtk_source_close(m->source);
   free(m);
+}
+
+void qtk_model_account(struct qtk_model *m, const char *what)
+{
+  m->what = what;
+}
+
+const char *qtk_model_what(const struct qtk_model *m)
+{
+  return m->what;
 }
 
 void qtk_model_set_unquantized(struct qtk_model *m, const struct qtk_model *from)

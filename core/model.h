@@ -113,6 +113,13 @@ QTK_PUBLIC const struct qtk_tuned *qtk_model_tuned(const struct qtk_model *m, in
 /* From now on it has none: they have been merged into its tensors. */
 QTK_PUBLIC void qtk_model_unadapt(struct qtk_model *m);
 
+/* The view that replaced tensor i lies in a map: its bytes are counted while it is held. */
+void qtk_model_mapped(struct qtk_model *m, int i);
+
+/* What its weights in memory are counted as: "weights", unless it is said. Between holds only. */
+QTK_PUBLIC void qtk_model_account(struct qtk_model *m, const char *what);
+const char *qtk_model_what(const struct qtk_model *m);
+
 /* The model that this one was rounded from, for qtk_source_rows; borrowed. Set before an
  * engine is opened: adapters may start from it. NULL: none. */
 QTK_PUBLIC void qtk_model_set_unquantized(struct qtk_model *m, const struct qtk_model *from);

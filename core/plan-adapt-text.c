@@ -5,10 +5,42 @@
 #include "core/error.h"
 #include "core/plan-stage.h"
 
-uint64_t qtk_plan_adapt_bytes(const struct qtk_engine_sizes *s)
+#define TEXT_KINDS 11
+
+struct text_kind {
+  const char *name;
+  uint64_t bytes;
+};
+
+/* What memory is for, by the names under which the report of the run counts it. */
+static void text_kinds(const struct qtk_plan_adapt *a, int checkpoint, int stream,
+                       struct text_kind kinds[TEXT_KINDS])
 {
-  return s->weights + s->parameters + s->gradients + s->optimizer + s->adapters + s->activations +
-         s->logits;
+  const struct qtk_engine_sizes *s = &a->sizes[checkpoint], *t = &a->teacher[stream];
+  const struct text_kind all[TEXT_KINDS] = {
+    {"weights", s->weights},         {"parameters", s->parameters},
+    {"gradients", s->gradients},     {"optimizer", s->optimizer},
+    {"adapter", s->adapters},        {"activations", s->activations},
+    {"logits", s->logits},           {"scratch", s->scratch},
+    {"teacher", t->weights + t->activations}, {"best", a->best},
+    {"data", a->text}};
+  memcpy(kinds, all, sizeof all);
+}
+
+uint64_t qtk_plan_adapt_bytes(const struct qtk_plan_adapt *a, int checkpoint, int stream)
+{
+  struct text_kind kinds[TEXT_KINDS];
+  uint64_t bytes = 0;
+  text_kinds(a, checkpoint, stream, kinds);
+  for (int i = 0; i < TEXT_KINDS; i++)
+    bytes += kinds[i].bytes;
+  return bytes;
+}
+
+/* The model with this adapter over the model alone. */
+static double text_ratio(const struct qtk_plan_adapt *a)
+{
+  return a->base > 0 ? (double)(a->base + a->sizes[0].disk) / (double)a->base : 1.0;
 }
 
 /* Why activations are kept, or made again. */
@@ -16,7 +48,7 @@ static void text_checkpoint(const struct qtk_plan_adapt *a, struct qtk_str *out)
 {
   char other[QTK_SIZE_TEXT];
   int chosen = strcmp(a->training.checkpoint, "auto") == 0;
-  qtk_size_text(qtk_plan_adapt_bytes(&a->sizes[!a->checkpoint]) + a->teacher, other);
+  qtk_size_text(qtk_plan_adapt_bytes(a, !a->checkpoint, a->stream), other);
   if (a->checkpoint)
     qtk_str_printf(out, "activations of a block at a time, made again for it%s: keeping all takes "
                         "%s\n",
@@ -37,30 +69,36 @@ static void text_data(const char *what, const struct qtk_dataset *d, struct qtk_
   qtk_str_add(out, "\n");
 }
 
+static void text_memory(const struct qtk_plan_adapt *a, struct qtk_str *out)
+{
+  struct text_kind kinds[TEXT_KINDS];
+  char size[QTK_SIZE_TEXT];
+  const char *between = ":";
+  text_kinds(a, a->checkpoint, a->stream, kinds);
+  qtk_str_printf(out, "  memory %s",
+                 qtk_size_text(qtk_plan_adapt_bytes(a, a->checkpoint, a->stream), size));
+  for (int i = 0; i < TEXT_KINDS; i++)
+    if (kinds[i].bytes > 0) {
+      qtk_str_printf(out, "%s %s %s", between, kinds[i].name, qtk_size_text(kinds[i].bytes, size));
+      between = ",";
+    }
+}
+
 int qtk_plan_adapt_text(const struct qtk_plan *plan, size_t stage, struct qtk_str *out)
 {
   const struct qtk_plan_adapt *a = &plan->stages[stage].adapt;
   const struct qtk_engine_sizes *s = &a->sizes[a->checkpoint];
-  const struct {
-    const char *name;
-    uint64_t bytes;
-  } kinds[] = {{"weights", s->weights},       {"parameters", s->parameters},
-               {"gradients", s->gradients},   {"optimizer", s->optimizer},
-               {"adapter", s->adapters},      {"activations", s->activations},
-               {"logits", s->logits},         {"teacher", a->teacher}};
-  size_t n = sizeof kinds / sizeof *kinds - !a->taught;
-  char size[QTK_SIZE_TEXT];
+  char base[QTK_SIZE_TEXT];
   if (a->method.loaded == NULL)
     return QTK_OK;
   qtk_str_printf(out, "stage %zu (adapt %s): trainable %llu, adapter_bytes %llu\n", stage,
                  a->method.loaded->plugin.name, (unsigned long long)s->trainable,
                  (unsigned long long)s->disk);
+  qtk_str_printf(out, "  size %.4f of the model's %s\n", text_ratio(a),
+                 qtk_size_text(a->base, base));
   text_data("data", &a->data_read, out);
   text_data("validation", &a->validation_read, out);
-  qtk_str_printf(out, "  memory %s:", qtk_size_text(qtk_plan_adapt_bytes(s) + a->teacher, size));
-  for (size_t i = 0; i < n; i++)
-    qtk_str_printf(out, "%s %s %s", i > 0 ? "," : "", kinds[i].name,
-                   qtk_size_text(kinds[i].bytes, size));
+  text_memory(a, out);
   qtk_str_add(out, "\n  ");
   text_checkpoint(a, out);
   if (a->taught)
@@ -74,20 +112,21 @@ int qtk_plan_adapt_json(const struct qtk_plan *plan, size_t stage, json_t *objec
 {
   const struct qtk_plan_adapt *a = &plan->stages[stage].adapt;
   const struct qtk_engine_sizes *s = &a->sizes[a->checkpoint];
+  struct text_kind kinds[TEXT_KINDS];
   if (a->method.loaded == NULL)
     return QTK_OK;
-  json_t *memory = json_pack(
-    "{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights", (json_int_t)s->weights, "parameters",
-    (json_int_t)s->parameters, "gradients", (json_int_t)s->gradients, "optimizer",
-    (json_int_t)s->optimizer, "adapter", (json_int_t)s->adapters, "activations",
-    (json_int_t)s->activations, "logits", (json_int_t)s->logits);
+  json_t *memory = json_object();
   int rc = qtk_json_set(object, "trainable", json_integer((json_int_t)s->trainable));
   if (rc == QTK_OK)
     rc = qtk_json_set(object, "adapter_bytes", json_integer((json_int_t)s->disk));
   if (rc == QTK_OK)
     rc = qtk_json_set(object, "checkpoint", json_string(a->checkpoint ? "block" : "none"));
-  if (rc == QTK_OK && a->taught)
-    rc = qtk_json_set(memory, "teacher", json_integer((json_int_t)a->teacher));
+  if (rc == QTK_OK)
+    rc = qtk_json_set(object, "model_bytes", json_integer((json_int_t)a->base));
+  text_kinds(a, a->checkpoint, a->stream, kinds);
+  for (int i = 0; i < TEXT_KINDS && rc == QTK_OK; i++)
+    if (kinds[i].bytes > 0)
+      rc = qtk_json_set(memory, kinds[i].name, json_integer((json_int_t)kinds[i].bytes));
   if (rc != QTK_OK) {
     json_decref(memory);
     return rc;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/chat.h"
+#include "core/context.h"
 #include "core/error.h"
 #include "core/fs.h"
 #include "core/optimizer.h"
@@ -146,25 +147,62 @@ static int64_t adapt_tokens(const struct qtk_plan_adapt *a)
   return (longest > 0 ? longest : a->training.length) * a->training.micro_batch;
 }
 
-static int adapt_measure(struct qtk_context *ctx, struct qtk_plan *plan,
-                         struct qtk_plan_stage *stage)
+/* The model that it learns from, over the same tokens. */
+static int adapt_measure_teacher(struct qtk_context *ctx, const struct qtk_plan *plan,
+                                 struct qtk_plan_adapt *a)
 {
-  struct qtk_plan_adapt *a = &stage->adapt;
+  struct qtk_engine_case c = {.model = plan->source != NULL ? plan->source : plan->model,
+                              .tokens = a->longest,
+                              .look = 1};
+  int rc = QTK_OK;
+  for (int i = 0; i < 2 && rc == QTK_OK && a->taught; i++) {
+    c.stream = i;
+    rc = qtk_engine_measure(ctx, &c, &a->teacher[i]);
+  }
+  return rc;
+}
+
+static int adapt_measure_model(struct qtk_context *ctx, const struct qtk_plan *plan,
+                               struct qtk_plan_adapt *a)
+{
   struct qtk_engine_case c = {.model = plan->model,
                               .layouts = plan->layouts,
                               .adapters = plan->adapters,
                               .n_adapters = plan->n_adapters,
-                              .tokens = adapt_tokens(a)};
+                              .tokens = a->longest,
+                              .sequences = a->training.micro_batch,
+                              .backend = plan->ops,
+                              .threads = qtk_workers_count(ctx->workers)};
   enum qtk_optimizer_kind optimizer;
   int rc = qtk_optimizer_find(a->training.optimizer, &optimizer);
   c.coded = rc == QTK_OK && qtk_optimizer_coded(optimizer);
-  a->longest = c.tokens;
   for (int i = 0; i < 2 && rc == QTK_OK; i++) {
     c.checkpoint = i;
     rc = qtk_engine_measure(ctx, &c, &a->sizes[i]);
   }
+  return rc;
+}
+
+static void adapt_measure_rest(const struct qtk_plan *plan, struct qtk_plan_adapt *a)
+{
+  if (a->validation.path != NULL && strcmp(a->training.keep, "best") == 0)
+    a->best = sizeof(float) * a->sizes[0].trainable;
+  a->text = qtk_dataset_bytes(&a->data_read) + qtk_dataset_bytes(&a->validation_read);
+  for (int i = 0; i < qtk_model_count(plan->model); i++)
+    a->base += qtk_qlayout_bytes(plan->layouts[i]);
+}
+
+static int adapt_measure(struct qtk_context *ctx, struct qtk_plan *plan,
+                         struct qtk_plan_stage *stage)
+{
+  struct qtk_plan_adapt *a = &stage->adapt;
+  a->longest = adapt_tokens(a);
+  int rc = adapt_measure_model(ctx, plan, a);
+  if (rc == QTK_OK)
+    rc = adapt_measure_teacher(ctx, plan, a);
   if (rc != QTK_OK)
     return adapt_failed(rc, stage);
+  adapt_measure_rest(plan, a);
   if (a->sizes[0].trainable > 0)
     return QTK_OK;
   const char *key = stage->job->targets != NULL ? "targets" : "method";

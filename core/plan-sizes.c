@@ -350,31 +350,19 @@ static int sizes_calibrate(struct qtk_plan *plan, struct qtk_plan_quantize *q, u
   return rc;
 }
 
-/* The model that a training learns from beside its own. */
-static struct sizes_need sizes_teacher(const struct qtk_plan *plan, const struct qtk_plan_adapt *a)
-{
-  const struct qtk_model *model = plan->source != NULL ? plan->source : plan->model;
-  return a->taught ? sizes_run(model, a->longest) : (struct sizes_need){0};
-}
-
 /* Activations are made again, block by block, if that is asked for, or if all of them do not
  * fit; the teacher's weights are held a block at a time before that. Its own stay: sites show
  * their base's integers. */
-static struct sizes_need sizes_adapt(const struct qtk_plan *plan, struct qtk_plan_adapt *a,
-                                     uint64_t room)
+static struct sizes_need sizes_adapt(struct qtk_plan_adapt *a, uint64_t room)
 {
   const struct qtk_job_training *t = &a->training;
-  struct sizes_need teacher = sizes_teacher(plan, a);
   if (a->method.loaded == NULL)
     return (struct sizes_need){0};
-  uint64_t need = strcmp(t->keep, "best") == 0 ? sizeof(float) * a->sizes[0].trainable : 0;
-  uint64_t whole = need + qtk_plan_adapt_bytes(&a->sizes[0]) + teacher.least;
-  a->checkpoint = strcmp(t->checkpoint, "auto") == 0 ? whole > room
+  uint64_t least = qtk_plan_adapt_bytes(a, 0, 1);
+  a->checkpoint = strcmp(t->checkpoint, "auto") == 0 ? least > room
                                                      : strcmp(t->checkpoint, "block") == 0;
-  need += qtk_plan_adapt_bytes(&a->sizes[a->checkpoint]);
-  a->stream = a->taught && need + teacher.usual > room;
-  a->teacher = a->stream ? teacher.least : teacher.usual;
-  need += a->teacher;
+  a->stream = a->taught && qtk_plan_adapt_bytes(a, a->checkpoint, 0) > room;
+  uint64_t need = qtk_plan_adapt_bytes(a, a->checkpoint, a->stream);
   return (struct sizes_need){need, need};
 }
 
@@ -401,15 +389,6 @@ static struct sizes_need sizes_merge(const struct qtk_plan *plan, const struct q
   return (struct sizes_need){need.usual, need.usual};
 }
 
-/* Training with what it learns from. */
-static struct sizes_need sizes_learn(const struct qtk_plan *plan, struct qtk_plan_adapt *a,
-                                     uint64_t room)
-{
-  uint64_t data = qtk_dataset_bytes(&a->data_read) + qtk_dataset_bytes(&a->validation_read);
-  struct sizes_need need = sizes_adapt(plan, a, room > data ? room - data : 0);
-  return (struct sizes_need){need.usual + data, need.least + data};
-}
-
 static int sizes_memory(struct qtk_context *ctx, struct qtk_plan *plan)
 {
   struct sizes_need most = sizes_files(plan), need;
@@ -424,7 +403,7 @@ static int sizes_memory(struct qtk_context *ctx, struct qtk_plan *plan)
     sizes_more(&most, sizes_quantize(plan, qtk_workers_count(ctx->workers), &stage->quantize));
     sizes_more(&most, sizes_export(stage->export));
     sizes_more(&most, sizes_merge(plan, &stage->merge));
-    sizes_more(&most, sizes_learn(plan, &stage->adapt, most_allowed == 0 ? UINT64_MAX : room));
+    sizes_more(&most, sizes_adapt(&stage->adapt, most_allowed == 0 ? UINT64_MAX : room));
     sizes_more(&most, sizes_text(plan, &stage->perplexity));
     sizes_more(&most, sizes_divergence(plan, &stage->divergence));
     sizes_more(&most, sizes_choices(plan, &stage->choices));

@@ -34,8 +34,8 @@ int qtk_plan_adapt(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_pl
 void qtk_plan_adapt_end(struct qtk_plan_adapt *adapt);
 int qtk_plan_merge(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_plan_stage *stage);
 void qtk_plan_merge_end(struct qtk_plan_merge *merge);
-/* All of it, in memory at once. */
-uint64_t qtk_plan_adapt_bytes(const struct qtk_engine_sizes *sizes);
+/* All of it, in memory at once; with checkpoints, with a teacher that is streamed. */
+uint64_t qtk_plan_adapt_bytes(const struct qtk_plan_adapt *a, int checkpoint, int stream);
 /* plan->adapters: those of the model as it is opened. */
 int qtk_plan_adapt_begin(struct qtk_plan *plan);
 /* plan->left, n_left; the error that [output] asks for an adapter, or for its base, and the job

@@ -49,11 +49,11 @@ static int plan_backend(struct qtk_plan *plan)
   if (!qtk_plan_needs_device(plan))
     return QTK_OK;
   int rc = qtk_device_choose(plan->backend, &loaded);
-  if (rc == QTK_OK)
-    plan->backend = loaded->plugin.name;
-  else if (node != NULL)
-    rc = qtk_plan_method_failed(rc, QTK_BACKEND, node);
-  return rc;
+  if (rc != QTK_OK)
+    return node != NULL ? qtk_plan_method_failed(rc, QTK_BACKEND, node) : rc;
+  plan->backend = loaded->plugin.name;
+  plan->ops = &loaded->ops.backend;
+  return QTK_OK;
 }
 
 static int plan_fill(struct qtk_context *ctx, struct qtk_plan *plan)

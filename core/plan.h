@@ -112,8 +112,10 @@ struct qtk_plan_adapt {
   struct qtk_engine_sizes sizes[2]; /* without checkpoints, with them */
   int checkpoint;                   /* the one of the two that is done */
   int taught;                       /* its loss compares with the unquantized model's logits */
-  uint64_t teacher;                 /* bytes that this one takes */
-  int stream;                       /* its weights are held a block at a time */
+  struct qtk_engine_sizes teacher[2]; /* of that one: with all its weights held, a block's */
+  int stream;                       /* the one of the two that is done */
+  uint64_t best, text;              /* bytes of the best values; of data in memory */
+  uint64_t base;                    /* bytes of the model that it tunes, all tensors */
 };
 
 /* A tensor that an adapter is folded into. */
@@ -164,6 +166,7 @@ struct qtk_plan {
   struct qtk_plan_kept *kept;
   size_t n_kept;
   const char *backend;              /* that the model runs on, or as in the job */
+  const struct qtk_backend_ops *ops; /* its; NULL: nothing runs */
   struct qtk_plan_stage *stages;
   size_t n_stages;
   const struct qtk_qlayout **layouts; /* of each tensor of the model at the end */

@@ -300,10 +300,37 @@ static int report_validation(json_t *stage, const struct qtk_report_adapt *a)
   return rc == QTK_OK ? qtk_json_set(stage, "validation", json_incref(a->validation)) : rc;
 }
 
+/* A plan says what training takes by what it is for, and not how it is cut. */
+static const char *report_kind(const char *what)
+{
+  return strcmp(what, "tape") == 0 || strcmp(what, "checkpoints") == 0 ? "activations" : what;
+}
+
+/* What was held by the library's own count when it was most. */
+static int report_memory(json_t *stage, const struct qtk_arena *arena)
+{
+  json_t *memory = json_object();
+  int rc = qtk_json_set(stage, "counted_bytes", json_integer((json_int_t)arena->peak));
+  for (int i = 0; i < arena->n_categories && rc == QTK_OK; i++) {
+    const struct qtk_arena_category *c = &arena->categories[i];
+    json_int_t before = json_integer_value(json_object_get(memory, report_kind(c->what)));
+    if (c->part > 0)
+      rc = qtk_json_set(memory, report_kind(c->what), json_integer(before + (json_int_t)c->part));
+  }
+  if (rc == QTK_OK)
+    return qtk_json_set(stage, "memory_bytes", memory);
+  json_decref(memory);
+  return rc;
+}
+
 int qtk_report_adapt(json_t *stage, const struct qtk_report_adapt *a)
 {
   int rc = report_set_two(stage, "trainable", json_integer((json_int_t)a->trainable),
                           "adapter_bytes", json_integer((json_int_t)a->bytes));
+  if (rc == QTK_OK)
+    rc = qtk_json_set(stage, "model_bytes", json_integer((json_int_t)a->model_bytes));
+  if (rc == QTK_OK)
+    rc = report_memory(stage, a->memory);
   if (rc == QTK_OK)
     rc = report_set_two(stage, "steps", json_integer((json_int_t)a->steps), "tokens",
                         json_integer((json_int_t)a->tokens));
@@ -363,7 +390,7 @@ static int report_is_of_run(const char *key)
 {
   static const char *const keys[] = {"machine",           "seconds", "peak_bytes",
                                      "tokens_per_second", "path",    "warnings",
-                                     "checkpoint"};
+                                     "checkpoint",        "counted_bytes", "memory_bytes"};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
     if (strcmp(key, keys[i]) == 0)
       return 1;

@@ -9,6 +9,7 @@
 #include "core/eval-choices.h"
 #include "core/eval-logits.h"
 #include "core/json.h"
+#include "core/mem.h"
 #include "core/tuned.h"
 
 /* A new report with the version in it; freed with json_decref. NULL with QTK_ENOMEM. */
@@ -91,6 +92,8 @@ int qtk_report_sizes(json_t *stage, const struct qtk_report_sizes *sizes);
 /* What an adapt stage has learned; the arrays are those of a report. */
 struct qtk_report_adapt {
   uint64_t trainable, bytes; /* values; bytes of the adapter on disk */
+  uint64_t model_bytes;      /* of the model that it was trained on */
+  const struct qtk_arena *memory;
   int64_t steps, tokens;
   double tokens_per_second;
   int checkpoint; /* activations were made again, block by block */

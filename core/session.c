@@ -170,7 +170,8 @@ int qtk_session_bytes(struct qtk_session *s, const void *owner, int slot, size_t
     qtk_device_free(s->ctx, m->data);
     m->data = NULL;
     m->bytes = 0;
-    rc = qtk_device_alloc(s->ctx, bytes > 0 ? bytes : 1, what, &m->data);
+    rc = qtk_device_alloc(s->ctx, bytes > 0 ? bytes : 1, s->what != NULL ? s->what : what,
+                          &m->data);
     if (rc == QTK_OK)
       m->bytes = bytes;
   }
@@ -179,15 +180,20 @@ int qtk_session_bytes(struct qtk_session *s, const void *owner, int slot, size_t
   return rc;
 }
 
-int qtk_session_matrix(struct qtk_session *s, const void *owner, int slot, int64_t rows,
-                       int64_t cols, struct qtk_tensor *t)
+int qtk_session_matrix_of(struct qtk_session *s, const void *owner, int slot, int64_t rows,
+                          int64_t cols, const char *what, struct qtk_tensor *t)
 {
   void *memory;
-  int rc = qtk_session_bytes(s, owner, slot, (size_t)(rows * cols) * sizeof(float), "activations",
-                             &memory);
+  int rc = qtk_session_bytes(s, owner, slot, (size_t)(rows * cols) * sizeof(float), what, &memory);
 
   *t = qtk_matrix(QTK_F32, memory, rows, cols);
   return rc;
+}
+
+int qtk_session_matrix(struct qtk_session *s, const void *owner, int slot, int64_t rows,
+                       int64_t cols, struct qtk_tensor *t)
+{
+  return qtk_session_matrix_of(s, owner, slot, rows, cols, "activations", t);
 }
 
 /* ---- what adapters ask ------------------------------------------------------------------ */
@@ -229,5 +235,5 @@ int qtk_session_memory(struct qtk_context *ctx, struct qtk_session *s, const voi
                        size_t bytes_per_token, void **memory)
 {
   (void)ctx;
-  return qtk_session_bytes(s, h, slot, (size_t)s->tokens * bytes_per_token, "adapters", memory);
+  return qtk_session_bytes(s, h, slot, (size_t)s->tokens * bytes_per_token, "adapter", memory);
 }

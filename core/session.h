@@ -39,6 +39,7 @@ struct qtk_session {
   struct qtk_span *spans; /* [n] queries at hand; keys in the cache, or at hand */
   int training, checkpoint; /* keep for backward; of the base's blocks only what enters them */
   int64_t step;
+  const char *what; /* that all its memory is counted as; NULL: each part as what it is */
   struct qtk_engine *teacher; /* NULL: none */
   struct qtk_tensor taught;   /* its hidden states of the pass at hand */
 
@@ -61,7 +62,9 @@ int qtk_session_cached(struct qtk_session *s, const void *owner, int64_t width,
 /* At least `bytes` of backend memory for the owner's slot, the same until it must grow. */
 int qtk_session_bytes(struct qtk_session *s, const void *owner, int slot, size_t bytes,
                       const char *what, void **memory);
-/* A float32 matrix in such memory. */
+/* A float32 matrix in such memory, counted as `what`; as activations. */
+int qtk_session_matrix_of(struct qtk_session *s, const void *owner, int slot, int64_t rows,
+                          int64_t cols, const char *what, struct qtk_tensor *t);
 int qtk_session_matrix(struct qtk_session *s, const void *owner, int slot, int64_t rows,
                        int64_t cols, struct qtk_tensor *t);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/block.h"
+#include "core/context.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/stage-adapt.h"
@@ -98,6 +99,7 @@ static int adapt_teach(struct adaptation *a)
   int rc;
   if (!a->plan->taught)
     return QTK_OK;
+  qtk_model_account(model, "teacher");
   rc = a->plan->stream ? qtk_engine_open_blocks(a->work->ctx, model, &a->teacher)
                        : qtk_engine_open(a->work->ctx, model, NULL, 0, &a->teacher);
   return rc == QTK_OK ? qtk_train_teach(a->train, a->teacher) : rc;
@@ -157,10 +159,20 @@ static int adapt_begin(struct adaptation *a)
   return rc == QTK_OK ? qtk_adapt_restore(a) : rc;
 }
 
-static void adapt_end(struct adaptation *a)
+/* What only steps need gives way to what comes of them. */
+static void adapt_end_training(struct adaptation *a)
 {
   qtk_train_free(a->train);
   qtk_engine_close(a->teacher);
+  if (a->work->source != NULL)
+    qtk_model_account(a->work->source, "weights");
+  a->train = NULL;
+  a->teacher = NULL;
+}
+
+static void adapt_end(struct adaptation *a)
+{
+  adapt_end_training(a);
   qtk_engine_close(a->engine);
   qtk_model_set_unquantized(a->work->model, NULL);
   qtk_model_close(a->opened);
@@ -248,6 +260,8 @@ static int adapt_bind(struct adaptation *a, struct qtk_tuned *t)
 static int adapt_keep(struct adaptation *a, struct qtk_tuned **tuned)
 {
   int rc = qtk_adapt_take_best(a);
+  a->trainable = qtk_optimizer_values(qtk_train_optimizer(a->train));
+  adapt_end_training(a);
   if (rc == QTK_OK)
     rc = qtk_adapt_tuned(a->work, a->stage, tuned);
   if (rc != QTK_OK)
@@ -259,8 +273,10 @@ static int adapt_keep(struct adaptation *a, struct qtk_tuned **tuned)
 static int adapt_report(const struct adaptation *a, json_t *entry, uint64_t bytes)
 {
   const struct adapt_course *c = &a->course;
-  struct qtk_report_adapt r = {.trainable = qtk_optimizer_values(qtk_train_optimizer(a->train)),
+  struct qtk_report_adapt r = {.trainable = a->trainable,
                                .bytes = bytes,
+                               .model_bytes = a->plan->base,
+                               .memory = &a->work->ctx->arena,
                                .steps = c->step,
                                .tokens = c->tokens,
                                .tokens_per_second = c->seconds > 0
@@ -296,6 +312,7 @@ int qtk_stage_adapt(struct qtk_work *work, size_t i, json_t *entry)
 {
   struct adaptation a = {.work = work, .stage = i, .plan = &work->plan->stages[i].adapt};
   struct qtk_tuned *tuned = NULL;
+  qtk_arena_reset_peak(&work->ctx->arena);
   int rc = adapt_begin(&a);
   if (rc == QTK_OK)
     rc = adapt_train(&a);

@@ -38,6 +38,7 @@ struct adaptation {
   int adapter; /* its number in the engine */
   struct qtk_train *train;
   int64_t steps, evaluate_every; /* evaluate_every 0: never */
+  uint64_t trainable;            /* values, once all steps are done */
   int64_t saved;                 /* step of the last checkpoint */
   float *best;                   /* values of course.best, one parameter behind the other; or NULL */
   struct adapt_course course;

@@ -35,7 +35,10 @@ int qtk_stage_replace(struct qtk_work *work, int tensor, const struct qtk_qtenso
   v.plugin = maker ? maker->plugin.name : NULL;
   v.dequantize = maker ? maker->ops.quantizer.dequantize : NULL;
   qtk_model_drop(work->model, tensor);
-  return qtk_model_replace(work->model, tensor, &v, v.plugin, options);
+  int rc = qtk_model_replace(work->model, tensor, &v, v.plugin, options);
+  if (rc == QTK_OK && work->state != NULL)
+    qtk_model_mapped(work->model, tensor);
+  return rc;
 }
 
 int qtk_stage_sizes(const struct qtk_work *work, uint64_t bytes, uint64_t weights, json_t *entry)

@@ -253,8 +253,12 @@ void qtk_train_free(struct qtk_train *t)
 
 int qtk_train_teach(struct qtk_train *t, struct qtk_engine *teacher)
 {
+  int rc = qtk_session_new(teacher, t->group.room, 0, &t->lesson);
+
   t->teacher = teacher;
-  return qtk_session_new(teacher, t->group.room, 0, &t->lesson);
+  if (rc == QTK_OK)
+    qtk_session_account(t->lesson, "teacher");
+  return rc;
 }
 
 void qtk_train_change(struct qtk_train *t, double learning_rate, double clip)

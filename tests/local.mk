@@ -77,6 +77,7 @@ BLACK_TESTS = \
 	%D%/numeric/logits \
 	%D%/numeric/lora \
 	%D%/numeric/lora-error \
+	%D%/numeric/memory \
 	%D%/numeric/models \
 	%D%/numeric/ops-attention \
 	%D%/numeric/ops-linear \
@@ -235,6 +236,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_logits_LDADD = $(MODEL_LIBS)
 %C%_numeric_lora_LDADD = $(MODEL_LIBS)
 %C%_numeric_lora_error_LDADD = $(MODEL_LIBS)
+%C%_numeric_memory_LDADD = $(MODEL_LIBS)
 %C%_numeric_models_LDADD = $(MODEL_LIBS)
 %C%_numeric_optq_LDADD = $(MODEL_LIBS)
 %C%_numeric_perplexity_LDADD = $(MODEL_LIBS)

@@ -68,7 +68,7 @@ static int peqa_check_site(const struct qtk_site *site)
 static int peqa_matrix(struct qtk_context *ctx, const struct qtk_site *site, struct qtk_tensor *t)
 {
   *t = qtk_matrix(QTK_F32, NULL, site->rows, site->base->layout.groups);
-  return qtk_device_alloc(ctx, peqa_count(site) * sizeof(float), "scales", &t->data);
+  return qtk_device_alloc(ctx, peqa_count(site) * sizeof(float), "adapter", &t->data);
 }
 
 static void peqa_read(const struct qtk_site *site, float *scales)
@@ -211,6 +211,7 @@ static void peqa_keep(void *h, const struct qtk_site *site, struct qtk_keep_spec
 {
   (void)h, (void)site;
   spec->mask = QTK_KEEP_INPUT;
+  spec->gradients = QTK_GRADIENT_SCALES;
 }
 
 static int peqa_forward(struct qtk_context *ctx, void *h, struct qtk_session *s,
@@ -231,7 +232,7 @@ static int peqa_sum(struct qtk_context *ctx, struct peqa *p, const struct qtk_si
   for (int i = 0; i < p->n; i++)
     most = peqa_count(&p->sites[i]) > most ? peqa_count(&p->sites[i]) : most;
   if (p->sum.data == NULL)
-    rc = qtk_device_alloc(ctx, most * sizeof(float), "gradients", &p->sum.data);
+    rc = qtk_device_alloc(ctx, most * sizeof(float), "adapter", &p->sum.data);
   *sum = qtk_matrix(QTK_F32, p->sum.data, site->rows, site->base->layout.groups);
   return rc == QTK_OK ? qtk_device_zero(ctx, sum->data, peqa_count(site) * sizeof(float)) : rc;
 }

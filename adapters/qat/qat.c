@@ -67,7 +67,8 @@ static int qat_attach(struct qtk_context *ctx, const void *options,
     free(at);
     return qtk_error(QTK_ENOMEM, "no memory for %d linears", n_sites);
   }
-  *p = (struct qat){.options = options, .sites = sites, .n = n_sites, .at = at};
+  *p = (struct qat){.options = options, .sites = sites, .n = n_sites, .at = at,
+                    .threads = qtk_pool_size(ctx)};
   p->learned = strcmp(p->options->scales, "learned") == 0;
   for (int i = 0; i < n_sites && rc == QTK_OK; i++)
     rc = qat_check_site(&sites[i]);
@@ -150,6 +151,7 @@ static void qat_keep(void *h, const struct qtk_site *site, struct qtk_keep_spec 
   (void)h, (void)site;
   spec->mask = QTK_KEEP_INPUT;
   spec->replaces = 1;
+  spec->gradients = QTK_GRADIENT_WEIGHTS;
 }
 
 static int qat_forward(struct qtk_context *ctx, void *h, struct qtk_session *s,
@@ -170,7 +172,7 @@ static int qat_sum(struct qtk_context *ctx, struct qat *p, const struct qtk_site
   for (int i = 0; i < p->n; i++)
     most = p->sites[i].rows * p->sites[i].cols > most ? p->sites[i].rows * p->sites[i].cols : most;
   if (p->sum == NULL)
-    rc = qtk_device_alloc(ctx, (size_t)most * sizeof(float), "gradients", &p->sum);
+    rc = qtk_device_alloc(ctx, (size_t)most * sizeof(float), "adapter", &p->sum);
   *sum = qtk_matrix(QTK_F32, p->sum, site->rows, site->cols);
   return rc == QTK_OK ? qtk_device_zero(ctx, p->sum, (size_t)n * sizeof(float)) : rc;
 }
@@ -211,6 +213,21 @@ static int qat_fold(struct qtk_context *ctx, void *h, const struct qtk_site *sit
   return QTK_OK;
 }
 
+/* The rounded weights; the gradient by those of one site at a time; a row of codes a thread. */
+static size_t qat_memory(void *h, int64_t tokens)
+{
+  const struct qat *p = h;
+  size_t bytes = 0, most = 0, widest = 0;
+  (void)tokens;
+  for (int i = 0; i < p->n; i++) {
+    size_t values = (size_t)(p->sites[i].rows * p->sites[i].cols);
+    bytes += qtk_qtensor_block_bytes(&p->sites[i].base->layout);
+    most = values > most ? values : most;
+    widest = (size_t)p->sites[i].cols > widest ? (size_t)p->sites[i].cols : widest;
+  }
+  return bytes + most * sizeof(float) + widest * (size_t)p->threads;
+}
+
 static int qat_unquantized(const void *options)
 {
   return strcmp(((const struct qat_options *)options)->start, "source") == 0;
@@ -232,6 +249,7 @@ static const struct qtk_adapter_ops qat_ops = {.size = sizeof(struct qtk_adapter
                                                .backward = qat_backward,
                                                .fold = qat_fold,
                                                .changed = qat_changed,
+                                               .memory = qat_memory,
                                                .unquantized = qat_unquantized};
 
 QTK_PLUGIN(.threads = QTK_THREADS_HANDLE, .name = "qat", .version = "0.1",

@@ -25,6 +25,7 @@ struct qat {
   int n;
   struct qat_site *at; /* [n] */
   void *sum;           /* backend memory for the gradient by what of any site, or NULL */
+  int threads;
   uint8_t *codes;      /* a row of any site for each thread, or NULL */
   int64_t widest;      /* of their columns */
 };

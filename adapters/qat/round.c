@@ -216,11 +216,11 @@ static int qat_take(struct qtk_context *ctx, struct qat *p, const struct qtk_sit
   for (int i = 0; p->codes == NULL && i < p->n; i++)
     p->widest = p->sites[i].cols > p->widest ? p->sites[i].cols : p->widest;
   if (p->codes == NULL)
-    p->codes = qtk_alloc(ctx, (size_t)(qtk_pool_size(ctx) * p->widest), "scratch");
+    p->codes = qtk_alloc(ctx, (size_t)(qtk_pool_size(ctx) * p->widest), "adapter");
   if (p->codes == NULL)
     return QTK_ENOMEM;
   if (at->block == NULL)
-    rc = qtk_device_alloc(ctx, qtk_qtensor_block_bytes(&site->base->layout), "weights",
+    rc = qtk_device_alloc(ctx, qtk_qtensor_block_bytes(&site->base->layout), "adapter",
                           &at->block);
   at->what = qtk_qtensor_over(&site->base->layout, at->block);
   return rc;

@@ -31,7 +31,7 @@ static int gate_vector(struct qtk_context *ctx, const struct qst_gate *g, struct
   if (t->data != NULL)
     return QTK_OK;
   *t = qtk_vector(QTK_F32, NULL, g->n);
-  return qtk_device_alloc(ctx, (size_t)g->n * sizeof(float), "adapters", &t->data);
+  return qtk_device_alloc(ctx, (size_t)g->n * sizeof(float), "adapter", &t->data);
 }
 
 /* values [n], host memory; `part` takes as many. */

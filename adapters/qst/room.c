@@ -98,9 +98,12 @@ static size_t room_layer(const struct qst *q)
 size_t qst_memory(void *h, int64_t tokens)
 {
   const struct qst *q = h;
-  size_t layers = (size_t)q->layers + 1, bytes = 0;
+  size_t layers = (size_t)q->layers + 1, bytes = 0, most = 0;
 
-  for (int i = 1; i <= q->layers; i++)
+  for (int i = 1; i <= q->layers; i++) {
+    size_t work = qtk_block_work(q->layer[i].block, tokens);
     bytes += qtk_block_tape(q->layer[i].block, tokens);
-  return bytes + (size_t)tokens * (room_shared(q, tokens) + layers * room_layer(q));
+    most = work > most ? work : most;
+  }
+  return bytes + most + (size_t)tokens * (room_shared(q, tokens) + layers * room_layer(q));
 }

@@ -294,7 +294,7 @@ static int backward_unit(struct backward *b)
   return cpu_parallel(cpu, cpu_ceil(b->span.nk, cpu->nr), backward_key_task, b);
 }
 
-static int backward_reserve(struct backward *b)
+static void backward_room(struct backward *b, struct cpu_room *room)
 {
   int64_t most = 0;
 
@@ -304,8 +304,26 @@ static int backward_reserve(struct backward *b)
     floats = backward_place(b, NULL);
     most = floats > most ? floats : most;
   }
-  return cpu_reserve(b->cpu, (size_t)most * sizeof(float),
-                     (size_t)backward_own_floats(b) * sizeof(float));
+  cpu_room_for(room, (size_t)most * sizeof(float), (size_t)backward_own_floats(b) * sizeof(float));
+}
+
+static int backward_reserve(struct backward *b)
+{
+  struct cpu_room room = {0};
+
+  backward_room(b, &room);
+  return cpu_reserve(b->cpu, room.shared, room.own);
+}
+
+void cpu_attention_backward_room(struct cpu *cpu, const struct qtk_attention *a,
+                                 struct cpu_room *room)
+{
+  struct backward b = {.cpu = cpu,
+                       .a = a,
+                       .group = a->heads / a->kv_heads,
+                       .padded = cpu_round_up(a->head_size, cpu->mr)};
+
+  backward_room(&b, room);
 }
 
 int cpu_attention_backward(void *h, const struct qtk_attention *a, const struct qtk_tensor *q,

@@ -278,7 +278,7 @@ static int64_t attention_fill(struct attention *t, int64_t next, int64_t room)
 }
 
 /* Floats that all units want, but not more than the room, unless one wants more. */
-static int64_t attention_room(const struct attention *t, int64_t *longest)
+static int64_t attention_room(const struct attention *t, int64_t times, int64_t *longest)
 {
   int64_t all = 0, most = 0;
 
@@ -289,7 +289,7 @@ static int64_t attention_room(const struct attention *t, int64_t *longest)
     *longest = s->nk > *longest ? s->nk : *longest;
     if (s->nq <= ATTENTION_SHORT)
       continue;
-    all += floats * t->a->kv_heads;
+    all += times * floats * t->a->kv_heads;
     most = floats > most ? floats : most;
   }
   return most > ATTENTION_ROOM ? most : cpu_min(all, ATTENTION_ROOM);
@@ -353,22 +353,38 @@ static int attention_run(struct attention *t, int64_t room)
   return rc;
 }
 
+/* *room floats for all; those of a thread. */
+static int64_t attention_rooms(const struct attention *t, int64_t times, int64_t *room)
+{
+  int64_t longest, own;
+
+  *room = attention_room(t, times, &longest);
+  own = (2 * t->a->head_size + ATTENTION_TILE + 3) * t->cpu->nr;
+  if (own < ATTENTION_TILE * t->a->head_size)
+    own = ATTENTION_TILE * t->a->head_size;
+  return own < longest ? longest : own;
+}
+
+void cpu_attention_room(struct cpu *cpu, const struct qtk_attention *a, int64_t times,
+                        struct cpu_room *room)
+{
+  struct attention t = {.cpu = cpu, .a = a, .padded = cpu_round_up(a->head_size, cpu->mr)};
+  int64_t shared, own = attention_rooms(&t, times, &shared);
+
+  cpu_room_for(room, (size_t)shared * sizeof(float), (size_t)own * sizeof(float));
+}
+
 int cpu_attention(void *h, const struct qtk_attention *a, const struct qtk_tensor *q,
                   const struct qtk_tensor *k, const struct qtk_tensor *v, struct qtk_tensor *out,
                   struct qtk_tensor *lse)
 {
   struct cpu *cpu = h;
   struct attention t = {.cpu = cpu, .a = a, .q = q, .k = k, .v = v, .out = out, .lse = lse};
-  int64_t longest, room, own;
+  int64_t room, own;
   int rc;
 
   t.padded = cpu_round_up(a->head_size, cpu->mr);
-  room = attention_room(&t, &longest);
-  own = (2 * a->head_size + ATTENTION_TILE + 3) * cpu->nr;
-  if (own < ATTENTION_TILE * a->head_size)
-    own = ATTENTION_TILE * a->head_size;
-  if (own < longest)
-    own = longest;
+  own = attention_rooms(&t, 1, &room);
   rc = cpu_reserve(cpu, (size_t)room * sizeof(float), (size_t)own * sizeof(float));
   if (rc == QTK_OK)
     rc = cpu_parallel(cpu, a->n_spans * a->heads, attention_short_task, &t);

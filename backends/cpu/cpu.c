@@ -219,6 +219,7 @@ static const struct qtk_backend_ops cpu_ops = {
     .triangular_inverse = cpu_triangular_inverse,
     .solve_triangular = cpu_solve_triangular,
     .adamw = cpu_adamw,
+    .scratch = cpu_scratch,
 };
 
 QTK_PLUGIN(.threads = QTK_THREADS_HANDLE, .name = "cpu", .version = "0.1.0",

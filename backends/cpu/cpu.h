@@ -32,6 +32,12 @@ int cpu_reserve_slab(struct cpu *cpu, size_t bytes);
 void *cpu_own(struct cpu *cpu); /* of the thread that asks */
 void cpu_scratch_free(struct cpu *cpu);
 
+/* What a call will reserve; grows to the largest of several. */
+struct cpu_room {
+  size_t shared, own, slab;
+};
+void cpu_room_for(struct cpu_room *room, size_t shared, size_t own);
+
 /* ---- cutting work -------------------------------------------------------------- */
 
 #define CPU_PIECE 16384 /* elements that are worth a task */
@@ -100,6 +106,19 @@ struct cpu_product {
   size_t sink_bytes; /* of its `work` */
 };
 int cpu_product(struct cpu *cpu, const struct cpu_product *p);
+void cpu_product_room(struct cpu *cpu, const struct cpu_product *p, struct cpu_room *room);
+
+/* ---- room of other calls --------------------------------------------------------- */
+
+void cpu_dscale_room(struct cpu *cpu, const struct qtk_qlayout *w, int64_t tokens,
+                     struct cpu_room *room);
+/* `times` such spans each. */
+void cpu_attention_room(struct cpu *cpu, const struct qtk_attention *a, int64_t times,
+                        struct cpu_room *room);
+void cpu_attention_backward_room(struct cpu *cpu, const struct qtk_attention *a,
+                                 struct cpu_room *room);
+size_t cpu_slab_bytes(const struct qtk_qlayout *w); /* of rows of an opaque matrix */
+size_t cpu_rope_bytes(int64_t dims, int64_t rows);
 
 /* ---- slots -------------------------------------------------------------------------- */
 
@@ -144,5 +163,6 @@ CPU_SLOT(cholesky_inverse)
 CPU_SLOT(triangular_inverse)
 CPU_SLOT(solve_triangular)
 CPU_SLOT(adamw)
+CPU_SLOT(scratch)
 
 #endif

@@ -128,24 +128,40 @@ static void gradient_contract(const struct cpu_product *p, struct cpu *cpu, int6
   }
 }
 
+/* The product's shape; operands are the caller's to put in. */
+static struct cpu_product gradient_product(const struct qtk_qlayout *w, int64_t tokens)
+{
+  int64_t tile = CPU_PRODUCT_ROWS * SCALES_ROWS;
+  size_t work = (size_t)(cpu_panel_work(w, CPU_PRODUCT_ROWS) + tile) * sizeof(float);
+
+  return (struct cpu_product){.m = w->cols,
+                              .n = w->rows,
+                              .k = tokens,
+                              .alpha = 1,
+                              .a_cols = 1,
+                              .sink = gradient_contract,
+                              .sink_bytes = work};
+}
+
+void cpu_dscale_room(struct cpu *cpu, const struct qtk_qlayout *w, int64_t tokens,
+                     struct cpu_room *room)
+{
+  struct cpu_product p = gradient_product(w, tokens);
+
+  cpu_product_room(cpu, &p, room);
+}
+
 int cpu_linear_dscale(void *h, const struct qtk_tensor *dy, const struct qtk_tensor *x,
                       const struct qtk_qtensor *w, struct qtk_tensor *ds)
 {
   struct gradient_scales s = {cpu_weights(w, NULL), ds};
-  int64_t tile = CPU_PRODUCT_ROWS * SCALES_ROWS;
-  struct cpu_product p = {.m = qtk_tensor_cols(x),
-                          .n = qtk_tensor_cols(dy),
-                          .k = qtk_tensor_rows(x),
-                          .alpha = 1,
-                          .a = x->data,
-                          .lda = x->stride,
-                          .a_cols = 1,
-                          .b = dy->data,
-                          .ldb = dy->stride,
-                          .sink = gradient_contract,
-                          .arg = &s};
+  struct cpu_product p = gradient_product(&w->layout, qtk_tensor_rows(x));
 
   s.w.unit = 1;
-  p.sink_bytes = (size_t)(cpu_panel_work(&w->layout, CPU_PRODUCT_ROWS) + tile) * sizeof(float);
+  p.a = x->data;
+  p.lda = x->stride;
+  p.b = dy->data;
+  p.ldb = dy->stride;
+  p.arg = &s;
   return p.k > 0 ? cpu_product(h, &p) : QTK_OK;
 }

@@ -127,6 +127,11 @@ static int64_t linear_slab_rows(const struct qtk_qlayout *l)
   return rows < LINEAR_SLAB_LEAST ? LINEAR_SLAB_LEAST : rows;
 }
 
+size_t cpu_slab_bytes(const struct qtk_qlayout *l)
+{
+  return (size_t)(cpu_min(linear_slab_rows(l), l->rows) * l->cols) * sizeof(float);
+}
+
 /* Rows [row, row + n) of an opaque matrix as a dense one in the slab. */
 static int linear_slab(struct cpu *cpu, const struct cpu_weights *w, int64_t row, int64_t n,
                        struct qtk_qtensor *dense)

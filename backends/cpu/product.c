@@ -155,6 +155,17 @@ static void product_sizes(struct product_run *r, size_t *shared, size_t *own)
   *own = (size_t)r->work_at * sizeof(float) + work;
 }
 
+void cpu_product_room(struct cpu *cpu, const struct cpu_product *p, struct cpu_room *room)
+{
+  struct product_run r = {.p = p, .cpu = cpu};
+  size_t shared, own;
+
+  if (p->m <= 0 || p->n <= 0 || p->k <= 0)
+    return;
+  product_sizes(&r, &shared, &own);
+  cpu_room_for(room, shared, own);
+}
+
 static int product_block(struct product_run *r)
 {
   int64_t steps = cpu_ceil(r->k, PRODUCT_STEP), tasks = cpu_ceil(r->p->n, r->columns);

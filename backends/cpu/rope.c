@@ -40,6 +40,13 @@ static int rope_table_holds(const struct cpu_rope_table *t, const struct qtk_rop
          memcmp(t->positions, positions, (size_t)rows * sizeof *positions) == 0;
 }
 
+size_t cpu_rope_bytes(int64_t dims, int64_t rows)
+{
+  int64_t half = dims / 2;
+
+  return (size_t)(half + 2 * rows * half + rows) * sizeof(float);
+}
+
 /* One block of memory for all parts. */
 static int rope_table_alloc(struct cpu *cpu, const struct qtk_rope *rope, int64_t rows)
 {
@@ -54,7 +61,7 @@ static int rope_table_alloc(struct cpu *cpu, const struct qtk_rope *rope, int64_
   if (t->frequency == NULL || t->rows != rows || t->half != half) {
     rope_table_clear(cpu);
     t->frequency =
-        qtk_alloc(cpu->ctx, (size_t)(half + 2 * rows * half + rows) * sizeof(float), "scratch");
+        qtk_alloc(cpu->ctx, cpu_rope_bytes(rope->dims, rows), "scratch");
     if (t->frequency == NULL)
       return QTK_ENOMEM;
   }

@@ -31,6 +31,12 @@ int cpu_reserve_slab(struct cpu *cpu, size_t bytes)
   return work_grow(cpu, &cpu->slab, bytes);
 }
 
+void cpu_room_for(struct cpu_room *room, size_t shared, size_t own)
+{
+  room->shared = shared > room->shared ? shared : room->shared;
+  room->own = own > room->own ? own : room->own;
+}
+
 void *cpu_own(struct cpu *cpu)
 {
   return cpu->own[qtk_pool_index()].memory;

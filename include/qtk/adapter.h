@@ -85,6 +85,9 @@ struct qtk_site {
                                      layout alone */
 };
 
+/* Gradients of a site's whole matrix that an adapter asks of the backend in its backward. */
+enum qtk_gradient { QTK_GRADIENT_NONE = 0, QTK_GRADIENT_WEIGHTS = 1, QTK_GRADIENT_SCALES = 2 };
+
 /* What must be kept between forward and backward at a site. Core keeps the
  * tensors named by the mask; `bytes_per_token` more are the adapter's own. Under
  * checkpointing all of it is made again. */
@@ -93,6 +96,7 @@ struct qtk_keep_spec {
   unsigned mask;
   size_t bytes_per_token;
   int replaces; /* forward calls qtk_linear_replace: no adapter may be below at this site */
+  unsigned gradients; /* mask: those that backward makes whole; a plan asks for their memory */
 };
 struct qtk_keep {
   struct qtk_tensor input, output; /* data NULL unless asked for */
@@ -179,6 +183,9 @@ QTK_PUBLIC int qtk_block_new(struct qtk_context *ctx, const struct qtk_model_inf
 QTK_PUBLIC void qtk_block_free(struct qtk_context *ctx, struct qtk_block *block);
 /* Bytes that a session keeps for its backward after a pass of so many tokens. */
 QTK_PUBLIC size_t qtk_block_tape(const struct qtk_block *block, int64_t tokens);
+/* Bytes that it takes besides to run the block forward and backward, which all blocks of adapters
+ * share. */
+QTK_PUBLIC size_t qtk_block_work(const struct qtk_block *block, int64_t tokens);
 /* Parameter i (name, shape, fan-in for the start): 1, or 0 past the last. */
 QTK_PUBLIC int qtk_block_param(const struct qtk_block *block, int i, struct qtk_param *param,
                                int64_t *fan_in);

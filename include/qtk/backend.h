@@ -72,6 +72,23 @@ struct qtk_adamw {
   int64_t step; /* t, from 1 */
 };
 
+/* What passes over a sequence will ask for, as a plan knows it: products with these matrices,
+ * forward, and in training backward with their gradients; attention over the tokens. */
+struct qtk_load_product {
+  const struct qtk_qlayout *w;
+  int64_t tokens;   /* at once */
+  int gradient;     /* dw of the matrix; */
+  int scales;       /* that of its scales */
+};
+struct qtk_load {
+  int64_t tokens, sequences; /* of a pass; sequences are as long as each other */
+  int training;
+  int64_t heads, kv_heads, head_size;
+  int64_t rotary; /* dimensions of a head that turn; 0: none */
+  const struct qtk_load_product *products;
+  int n_products;
+};
+
 struct qtk_device_info {
   char name[128];  /* "AMD EPYC (avx512)" */
   uint64_t memory; /* bytes, 0 if unknown */
@@ -250,6 +267,11 @@ struct qtk_backend_ops {
   /* One step over n values; m and v are the moments. */
   int (*adamw)(void *h, const struct qtk_adamw *a, const struct qtk_tensor *gradient,
                struct qtk_tensor *m, struct qtk_tensor *v, struct qtk_tensor *value);
+
+  /* ---- planning ------------------------------------------------------------------------------------------ */
+  /* Optional. Bytes that an instance over `threads` threads takes of its own at most while passes of
+   * this load run, besides what it is asked to allocate. Needs neither an instance nor a device. */
+  size_t (*scratch)(const struct qtk_load *load, int threads);
 };
 
 #ifdef __cplusplus

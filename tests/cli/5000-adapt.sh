@@ -34,7 +34,8 @@ E
 results ()
 {
   grep -v -e '"seconds":' -e '"peak_bytes":' -e '"tokens_per_second":' -e '"job":' \
-    -e '"threads":' -e '"checkpoint":' "$1"
+    -e '"threads":' -e '"checkpoint":' -e '"counted_bytes":' "$1" |
+    sed '/"memory_bytes": {/,/}/d'
 }
 
 # same NAME WHAT: the last run said what the run before it, whose report is NAME, said.

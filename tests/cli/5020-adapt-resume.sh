@@ -37,7 +37,8 @@ E
 results ()
 {
   sed -n '/"stages"/,$p' "$1" |
-    grep -v -e '"seconds":' -e '"peak_bytes":' -e '"tokens_per_second":'
+    grep -v -e '"seconds":' -e '"peak_bytes":' -e '"tokens_per_second":' -e '"counted_bytes":' |
+    sed '/"memory_bytes": {/,/}/d'
 }
 
 expect_status 0 qtk run job.toml

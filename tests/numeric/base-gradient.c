@@ -469,7 +469,7 @@ static void held_model(const char *what, void (*change)(struct qtk_model *model)
   }
   tap_ok(same && i == qtk_model_count(r.m.model), "%s: %d tensors, all of the model, as they were",
          what, i);
-  tap_ok(held_bytes("weights") == 0 && held_bytes("adapters") > 0, "%s: held nowhere else", what);
+  tap_ok(held_bytes("weights") == 0 && held_bytes("parameters") > 0, "%s: held nowhere else", what);
   test_close(&r.m);
 }
 

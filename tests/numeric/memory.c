@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * What a plan says that training takes, and what the run then counted, by what it is for: each
+ * adapter on small models of every shape of block. Both are the program's own reports. */
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <qtk/qtk.h>
+
+#include "../tap.h"
+
+static char folder[] = "/tmp/qtk-memory-XXXXXX";
+static const char *source;
+
+/* A way to train, as lines of the stage; what runs before it. */
+struct way {
+  const char *name;
+  const char *before, *stage;
+  /* Beside a side network nothing of the base runs backward, and what the backend takes is the most
+   * that it could: a tenth. */
+  double within;
+};
+
+#define ROUND(bits) "[[stage]]\nrun = \"quantize\"\nmethod = \"rtn\"\nbits = " bits "\ngroup = 32\n"
+
+static const struct way ways[] = {
+  {"peqa", ROUND("4"), "method = \"peqa\"\n", 0.05},
+  {"lora, two at once", ROUND("4"), "method = \"lora\"\nmicro_batch = 2\n", 0.05},
+  {"peqa by block", ROUND("3"), "method = \"peqa\"\ncheckpoint = \"block\"\n", 0.05},
+  {"lora", ROUND("4"), "method = \"lora\"\n", 0.05},
+  {"lora by block", ROUND("4"), "method = \"lora\"\ncheckpoint = \"block\"\n", 0.05},
+  {"lora on floats", "", "method = \"lora\"\n", 0.05},
+  {"qat", ROUND("4"), "method = \"qat\"\n", 0.05},
+  {"qat by block", ROUND("4"), "method = \"qat\"\ncheckpoint = \"block\"\n", 0.05},
+  {"full", "", "method = \"full\"\n", 0.05},
+  {"full by block", "", "method = \"full\"\ncheckpoint = \"block\"\n", 0.05},
+  {"qst", ROUND("4"), "method = \"qst\"\nreduction = 4\n", 0.1},
+  {"lrec", ROUND("2"), "method = \"lrec\"\n", 0.05},
+  {"lrec by block", ROUND("2"), "method = \"lrec\"\ncheckpoint = \"block\"\n", 0.05},
+};
+
+static void write_job(const char *path, const char *model, const struct way *way)
+{
+  FILE *f = fopen(path, "w");
+
+  if (f == NULL)
+    exit(99);
+  fprintf(f,
+          "[job]\nthreads = 2\n[model]\npath = \"%s/tests/data/nano/%s\"\n%s"
+          "[[stage]]\nrun = \"adapt\"\n%s"
+          "data = { path = \"%s/examples/text/evaluate.txt\", tokens = 1200 }\n"
+          "length = 200\nsteps = 2\nbatch = 2\n[output]\nbundle = \"\"\nreport = \"\"\n",
+          source, model, way->before, way->stage, source);
+  fclose(f);
+}
+
+/* The report of the run, or of the plan; NULL with a line said if there is none. */
+static json_t *run_job(const char *path, int dry)
+{
+  struct qtk_run run = QTK_RUN_INIT;
+  char *text = NULL;
+  json_t *report;
+
+  run.dry_run = dry;
+  if (qtk_run_job(path, &run, &text) != QTK_OK) {
+    printf("# %s\n", qtk_error_message());
+    return NULL;
+  }
+  report = json_loads(text, 0, NULL);
+  free(text);
+  return report;
+}
+
+static json_t *last_of(json_t *stages)
+{
+  return json_array_get(stages, json_array_size(stages) - 1);
+}
+
+static double bytes_of(const json_t *stage, const char *what)
+{
+  return (double)json_integer_value(
+      json_object_get(json_object_get(stage, "memory_bytes"), what));
+}
+
+static double sum_of(const json_t *stage)
+{
+  json_t *item, *all = json_object_get(stage, "memory_bytes");
+  const char *key;
+  double sum = 0.0;
+
+  json_object_foreach (all, key, item)
+    sum += (double)json_integer_value(item);
+  return sum;
+}
+
+/* Names every part that the plan has wrong by more than a tenth of it and a hundredth of all. What
+ * the backend takes is said as the most that it can be. */
+static int parts_agree(const json_t *planned, const json_t *counted)
+{
+  static const char *const parts[] = {"weights",     "parameters", "gradients", "optimizer",
+                                      "activations", "logits",     "adapter",   "teacher",
+                                      "scratch",     "best",       "data"};
+  double all = sum_of(counted);
+  int good = 1;
+
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    double plan = bytes_of(planned, parts[i]), run = bytes_of(counted, parts[i]);
+    int scratch = strcmp(parts[i], "scratch") == 0;
+    if (scratch ? run <= plan && run > 0 : fabs(plan - run) <= fmax(0.1 * run, 0.01 * all))
+      continue;
+    printf("# %s: planned %.0f, counted %.0f\n", parts[i], plan, run);
+    good = 0;
+  }
+  return good;
+}
+
+static void compare(const char *model, const struct way *way)
+{
+  char path[128];
+
+  snprintf(path, sizeof path, "%s/job.toml", folder);
+  write_job(path, model, way);
+  json_t *plan = run_job(path, 1), *run = plan != NULL ? run_job(path, 0) : NULL;
+  json_t *planned = last_of(json_object_get(json_object_get(plan, "predicted"), "stages"));
+  json_t *counted = last_of(json_object_get(run, "stages"));
+  double all = sum_of(planned), held = sum_of(counted);
+  int same = held > 0 && held == (double)json_integer_value(json_object_get(counted, "counted_bytes"));
+  int agree = planned != NULL && counted != NULL && parts_agree(planned, counted);
+
+  tap_ok(same && agree && fabs(all / held - 1.0) < way->within, "%s, %s: planned %.0f, counted %.0f: %+.1f %%",
+         model, way->name, all, held, 100 * (all / held - 1));
+  json_decref(plan);
+  json_decref(run);
+}
+
+int main(int argc, char **argv)
+{
+  static const char *const models[] = {"llama", "gpt2", "gptj", "opt_postln", "qwen3"};
+  char command[64];
+
+  source = getenv("QTK_SRCDIR");
+  if (source == NULL || mkdtemp(folder) == NULL) {
+    printf("Bail out! no sources, or no folder in /tmp\n");
+    return 99;
+  }
+  for (size_t m = 0; m < sizeof models / sizeof *models; m++)
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+      if (argc < 2 || strstr(ways[i].name, argv[1]) != NULL)
+        compare(models[m], &ways[i]);
+  snprintf(command, sizeof command, "rm -r '%s'", folder);
+  if (system(command) != 0)
+    printf("# %s is left\n", folder);
+  return tap_end();
+}
