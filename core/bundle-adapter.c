@@ -423,7 +423,11 @@ int qtk_bundle_tuned(struct qtk_context *ctx, const struct qtk_bundle *b, int i,
 {
   struct qtk_bundle_adapter *a = &b->adapters[i];
   struct qtk_tuned *t = NULL;
-  int rc = qtk_parallel(ctx, (size_t)a->n_params, adapter_check_values, a);
+  char name[QTK_TAR_NAME];
+  /* All of it is read here anyway, and a damaged value would show in nothing but odd answers. */
+  int rc = qtk_bundle_check_member(qtk_bundle_find(b, qtk_bundle_adapter_member((size_t)i, name)));
+  if (rc == QTK_OK)
+    rc = qtk_parallel(ctx, (size_t)a->n_params, adapter_check_values, a);
   if (rc == QTK_OK)
     rc = adapter_make(ctx, a, &t);
   if (rc == QTK_OK)

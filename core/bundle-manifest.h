@@ -86,6 +86,9 @@ struct qtk_bundle_member *qtk_bundle_find(const struct qtk_bundle *b, const char
 struct qtk_bundle_member *qtk_bundle_find_part(const struct qtk_bundle *b, const char *tensor,
                                                enum qtk_part part);
 
+/* QTK_EINPUT if its data are not those of the manifest. */
+int qtk_bundle_check_member(const struct qtk_bundle_member *m);
+
 /* ---- adapters --------------------------------------------------------------------- */
 
 /* The name of the member with the parameters of adapter i. */

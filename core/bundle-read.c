@@ -177,13 +177,10 @@ void qtk_bundle_close(struct qtk_bundle *b)
 
 /* ---- verifying ------------------------------------------------------------------- */
 
-static int bundle_verify_member(void *arg, size_t i)
+int qtk_bundle_check_member(const struct qtk_bundle_member *m)
 {
-  const struct qtk_bundle *b = arg;
-  const struct qtk_bundle_member *m = &b->members[i];
   uint8_t digest[QTK_DIGEST_BYTES];
   qtk_digest_of(m->data, m->bytes, digest);
-  qtk_map_drop(&b->map, (uint64_t)((const uint8_t *)m->data - b->map.data), m->bytes);
   if (memcmp(digest, m->sha256, sizeof digest) == 0)
     return QTK_OK;
   char found[QTK_DIGEST_HEX], said[QTK_DIGEST_HEX];
@@ -191,6 +188,15 @@ static int bundle_verify_member(void *arg, size_t i)
   qtk_digest_hex(m->sha256, said);
   return qtk_error(QTK_EINPUT, "member \"%s\" is damaged: its digest is %s, the manifest says %s",
                    m->name, found, said);
+}
+
+static int bundle_verify_member(void *arg, size_t i)
+{
+  const struct qtk_bundle *b = arg;
+  const struct qtk_bundle_member *m = &b->members[i];
+  int rc = qtk_bundle_check_member(m);
+  qtk_map_drop(&b->map, (uint64_t)((const uint8_t *)m->data - b->map.data), m->bytes);
+  return rc;
 }
 
 static int bundle_tensor_digest(const struct qtk_bundle *b, const struct qtk_stored *t,

@@ -313,5 +313,8 @@ int qtk_bundle_write(struct qtk_context *ctx, const char *path,
   if (rc == QTK_OK)
     rc = write_all(ctx, &job, result);
   write_end(&job);
-  return rc == QTK_OK ? rc : qtk_error_at(rc, "%s", path);
+  /* What the file itself has to say begins with its path. */
+  if (rc == QTK_OK || strncmp(qtk_error_message(), path, strlen(path)) == 0)
+    return rc;
+  return qtk_error_at(rc, "%s", path);
 }

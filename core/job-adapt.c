@@ -233,6 +233,10 @@ static int adapt_data(const struct qtk_job *job, const struct qtk_toml *stage, c
 {
   const struct qtk_toml *path;
   *d = (struct qtk_job_data){.packing = -1};
+  const struct qtk_toml *given = qtk_toml_get(stage, key);
+  if (given != NULL && qtk_toml_kind(given) == QTK_TOML_TEXT)
+    return qtk_toml_error(given, "%s is text, wanted a table: %s = { path = \"%s\" }", key, key,
+                          qtk_toml_text(given));
   int rc = qtk_toml_get_table(stage, key, &d->node);
   if (rc != QTK_OK || d->node == NULL)
     return rc;
@@ -254,14 +258,14 @@ static int adapt_validation(const struct qtk_job *job, struct qtk_job_stage *sta
   static const struct adapt_bounds share = {0, 1, 1, 1, "numbers above 0 and below 1"};
   struct qtk_job_data *d = &stage->validation;
   const struct qtk_toml *node = NULL;
-  int rc = qtk_toml_get_table(stage->table, "validation", &node);
-  if (rc != QTK_OK || qtk_toml_get(node, "share") == NULL)
-    return rc == QTK_OK ? adapt_data(job, stage->table, "validation", d) : rc;
+  node = qtk_toml_get(stage->table, "validation");
+  if (node == NULL || qtk_toml_kind(node) != QTK_TOML_TABLE || qtk_toml_get(node, "share") == NULL)
+    return adapt_data(job, stage->table, "validation", d);
   *d = (struct qtk_job_data){.node = node, .packing = -1};
   if (qtk_toml_get(node, "path") != NULL)
     return qtk_toml_error(qtk_toml_get(node, "path"), "path beside share: validation has a file of "
                                                       "its own, or a share of the stage's data");
-  rc = qtk_toml_only(node, adapt_share_keys);
+  int rc = qtk_toml_only(node, adapt_share_keys);
   return rc == QTK_OK ? adapt_number(node, "share", &share, &d->share) : rc;
 }
 

@@ -35,16 +35,37 @@ static long job_stage_by_name(const struct qtk_toml *root, const char *name, siz
   return -1;
 }
 
-/* "stage.NAME.key" as "stage.NUMBER.key"; other paths as they are. */
-static char *job_set_path(const struct qtk_toml *root, const char *path, size_t n)
+/* No stage has that name: says which there are. */
+static int job_no_stage(const struct qtk_toml *root, const char *set, const char *name, size_t n)
 {
-  if (n > 6 && strncmp(path, "stage.", 6) == 0 && (path[6] < '0' || path[6] > '9')) {
-    size_t length = strcspn(path + 6, ".=");
-    long i = job_stage_by_name(root, path + 6, length);
-    if (i >= 0)
-      return qtk_str_format("stage.%ld%.*s", i, (int)(n - 6 - length), path + 6 + length);
+  const struct qtk_toml *stages = qtk_toml_get(root, "stage");
+  struct qtk_str names = {0};
+  for (size_t i = 0; i < qtk_toml_length(stages); i++) {
+    const struct qtk_toml *stage = qtk_toml_item(stages, i), *key = NULL;
+    if (qtk_toml_kind(stage) == QTK_TOML_TABLE)
+      key = qtk_toml_get(stage, "name");
+    if (key != NULL && qtk_toml_kind(key) == QTK_TOML_TEXT)
+      qtk_str_printf(&names, ", %s", qtk_toml_text(key));
   }
-  return qtk_str_format("%.*s", (int)n, path);
+  int rc = qtk_error(QTK_EJOB, "--set %s: no stage is called \"%.*s\": there are 0 .. %zu%s", set,
+                     (int)n, name, qtk_toml_length(stages) - 1, names.data ? names.data : "");
+  qtk_str_free(&names);
+  return rc;
+}
+
+/* "stage.NAME.key" as "stage.NUMBER.key"; other paths as they are. */
+static int job_set_path(const struct qtk_toml *root, const char *set, size_t n, char **path)
+{
+  const struct qtk_toml *stages = qtk_toml_get(root, "stage");
+  int named = n > 6 && strncmp(set, "stage.", 6) == 0 && (set[6] < '0' || set[6] > '9') &&
+              qtk_toml_length(stages) > 0 && qtk_toml_kind(stages) == QTK_TOML_ARRAY;
+  size_t length = named ? strcspn(set + 6, ".=") : 0;
+  long i = named ? job_stage_by_name(root, set + 6, length) : 0;
+  if (i < 0)
+    return job_no_stage(root, set, set + 6, length);
+  *path = named ? qtk_str_format("stage.%ld%.*s", i, (int)(n - 6 - length), set + 6 + length)
+                : qtk_str_format("%.*s", (int)n, set);
+  return *path != NULL ? QTK_OK : QTK_ENOMEM;
 }
 
 static int job_set_one(struct qtk_toml *root, const char *set)
@@ -52,10 +73,11 @@ static int job_set_one(struct qtk_toml *root, const char *set)
   const char *equals = strchr(set, '=');
   if (equals == NULL || equals == set)
     return qtk_error(QTK_EUSAGE, "--set %s: KEY=VALUE is wanted, like stage.1.bits=4", set);
-  char *path = job_set_path(root, set, (size_t)(equals - set));
-  char *origin = qtk_str_format("--set %s", set);
-  int rc = QTK_ENOMEM;
-  if (path != NULL && origin != NULL)
+  char *path = NULL, *origin = NULL;
+  int rc = job_set_path(root, set, (size_t)(equals - set), &path);
+  if (rc == QTK_OK && (origin = qtk_str_format("--set %s", set)) == NULL)
+    rc = QTK_ENOMEM;
+  if (rc == QTK_OK)
     rc = qtk_toml_set_path(root, path, equals + 1, origin);
   free(path);
   free(origin);

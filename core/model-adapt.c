@@ -60,6 +60,15 @@ int qtk_model_bind(struct qtk_context *ctx, struct qtk_model *m, struct qtk_tune
 
 /* ---- whether an adapter is for it --------------------------------------------------------- */
 
+/* Its own base, with something on it: mostly the bundle of the job that trained it. */
+static int adapt_is_under(struct qtk_context *ctx, struct qtk_model *m, const struct qtk_tuned *t)
+{
+  char hex[QTK_DIGEST_HEX];
+
+  return m->tuned.length > 0 && qtk_model_digest(ctx, m, hex) == QTK_OK &&
+         strcmp(hex, t->base) == 0;
+}
+
 static int adapt_check_base(struct qtk_context *ctx, struct qtk_model *m, const struct qtk_tuned *t)
 {
   char hex[QTK_DIGEST_HEX], on[64] = "";
@@ -70,6 +79,12 @@ static int adapt_check_base(struct qtk_context *ctx, struct qtk_model *m, const 
   if (m->tuned.length > 0)
     snprintf(on, sizeof on, " with %zu adapter%s on it", m->tuned.length,
              m->tuned.length > 1 ? "s" : "");
+  if (adapt_is_under(ctx, m, t))
+    return qtk_error(QTK_EMISMATCH,
+                     "adapter \"%s\" was trained on the model of %s without \"%s\", which lies on "
+                     "it there: use its base, a bundle as [output] base of a job writes it, or "
+                     "--force",
+                     t->name, qtk_model_path(m), m->tuned.data[0]->name);
   return qtk_error(QTK_EMISMATCH,
                    "adapter \"%s\" was trained on another base: %s%sdigest %s; %s%s has digest %s; "
                    "--force puts it there all the same",

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * A job from end to end. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <qtk/qtk.h>
 
@@ -89,25 +91,31 @@ static int pipeline_check_source(const struct qtk_pipeline *p)
                    (long long)qtk_model_info(p->model)->vocabulary);
 }
 
-/* The folder that an output is to stand in must be there. */
-static int pipeline_check_folder(const char *path)
+/* What would only show when all work is done. */
+static int pipeline_check_output(const char *path)
 {
   char *folder = path ? qtk_path_dir(path) : NULL;
   int rc = QTK_OK;
-  if (path != NULL && folder == NULL)
+  if (path == NULL)
+    return QTK_OK;
+  if (folder == NULL)
     rc = QTK_ENOMEM;
-  else if (folder != NULL && !qtk_path_is_dir(folder))
+  else if (!qtk_path_is_dir(folder))
     rc = qtk_error(QTK_EINPUT, "%s: cannot be written: there is no folder %s", path, folder);
+  else if (qtk_path_is_dir(path))
+    rc = qtk_error(QTK_EINPUT, "%s: cannot be written: it is a folder", path);
+  else if (access(folder, W_OK | X_OK) != 0)
+    rc = qtk_error_errno(QTK_EINPUT, errno, "%s: cannot be written: folder %s", path, folder);
   free(folder);
   return rc;
 }
 
-static int pipeline_check_folders(const struct qtk_job *job)
+static int pipeline_check_outputs(const struct qtk_job *job)
 {
   const char *const paths[] = {job->bundle, job->base, job->adapter, job->report, job->page};
   int rc = QTK_OK;
   for (size_t i = 0; i < sizeof paths / sizeof *paths && rc == QTK_OK; i++)
-    rc = pipeline_check_folder(paths[i]);
+    rc = pipeline_check_output(paths[i]);
   return rc;
 }
 
@@ -115,7 +123,7 @@ static int pipeline_fill(struct qtk_pipeline *p, const volatile sig_atomic_t *st
 {
   int rc = pipeline_open_context(p, stop);
   if (rc == QTK_OK)
-    rc = pipeline_check_folders(p->job);
+    rc = pipeline_check_outputs(p->job);
   if (rc == QTK_OK)
     rc = pipeline_open_models(p);
   if (rc == QTK_OK)

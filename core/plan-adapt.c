@@ -112,6 +112,9 @@ static int adapt_data(const struct qtk_plan *plan, const struct qtk_job_data *jo
   if (!qtk_path_exists(job->path))
     return qtk_error(QTK_EINPUT, "%s: no such file (%s of a stage in %s)", job->path,
                      qtk_toml_key(job->node), plan->job->file);
+  if (qtk_path_is_dir(job->path))
+    return qtk_error(QTK_EINPUT, "%s: a folder, where a file of data is wanted (%s of a stage in %s)",
+                     job->path, qtk_toml_key(job->node), plan->job->file);
   return adapt_template(job);
 }
 

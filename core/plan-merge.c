@@ -254,7 +254,8 @@ int qtk_plan_merge(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_pl
   if (plan->n_adapters == 0)
     return qtk_toml_error(qtk_toml_get(stage->job->table, "run"),
                           "merge: there is nothing to merge: no adapter lies on the model here; a "
-                          "stage run = \"adapt\" before this one makes one");
+                          "stage run = \"adapt\" before this one makes one, and [model] adapter (of "
+                          "qtk bundle apply: ADAPTER) names one that is there");
   stage->merge.exact = 1;
   stage->merge.folds = calloc(2 * all, sizeof *stage->merge.folds); /* direct and added ones */
   m.foldings = calloc(all, sizeof *m.foldings);

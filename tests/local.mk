@@ -154,6 +154,7 @@ SH_TESTS = \
 	%D%/cli/6000-sign.sh \
 	%D%/cli/9000-full-disk.sh \
 	%D%/cli/9010-broken-models.sh \
+	%D%/cli/9020-tuning-mistakes.sh \
 	$(LINT_TESTS)
 
 CONFORM_TESTS = \
