@@ -97,7 +97,7 @@ expect_text "$(model_digest base.qtk)" err
 expect_text "$(model_digest other.qtk)" err
 expect_text '--force' err
 expect_status 8 qtk run look.toml --set model.path=tuned.qtk
-expect_text 'tuned.qtk with 1 adapter on it has digest' err
+expect_text 'was trained on the model of tuned.qtk without "sums"' err
 expect_status 0 qtk run look.toml --set model.path=other.qtk --set output.bundle=forced.qtk --force
 expect_text 'put there all the same' err
 expect_text '"forced": true' look.json

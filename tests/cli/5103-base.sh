@@ -71,7 +71,7 @@ expect_status 0 qtk eval base.qtk "$text" --context 64 --windows 8 --adapter sum
 test "$(perplexity eval.json)" = "$(perplexity job.json)" ||
   fail "$(perplexity eval.json) on the base, $(perplexity job.json) in the job"
 expect_status 8 qtk generate job.qtk x --adapter sums.qtk
-expect_text 'job.qtk with 1 adapter on it has digest' err
+expect_text 'was trained on the model of job.qtk without "sums"' err
 
 # A job of another training makes the same base; without a bundle, too.
 expect_status 0 qtk run job.toml --set stage.sums.method=lora --set job.seed=1 \
