@@ -14,7 +14,7 @@
 static const struct qtk_option qat_table[] = {
     QTK_OPT_TEXT(struct qat_options, scales, "frozen", "frozen learned",
                  "Whether the scales are trained as well."),
-    QTK_OPT_FLOAT(struct qat_options, scale_rate, 100, 1e-6, 1e6,
+    QTK_OPT_FLOAT(struct qat_options, scale_rate, 10, 1e-6, 1e6,
                   "Learning rate of the scales' relative change, as a factor on the stage's."),
     QTK_OPT_TEXT(struct qat_options, start, "auto", "auto source base",
                  "Weights to begin with: of the unquantized model, of the base, or of the first "

@@ -112,16 +112,18 @@ for rate in 5e-5 2e-4 5e-4; do
   row "qats3-$rate" "path = \"$keep/optq3.qtk\"
 source = \"$model\"" "$(adapt qat $rate)" && best qat "$wiki"
 done
+row qatsl3-2e-4 "path = \"$keep/optq3.qtk\"
+source = \"$model\"" "$(adapt qat 2e-4 'scales = "learned"
+scale_rate = 10')" && best qat "$wiki"
 for rate in 1e-5 3e-5 1e-4; do
   row "full-$rate" "$floats" "$(adapt full $rate)" && best full "$wiki"
 done
 row peqa4-3e-3 "path = \"$keep/optq4.qtk\"" "$(adapt peqa 3e-3)"
-row optqlora4-3e-3 "path = \"$keep/optq4.qtk\"" "$(adapt lora 3e-3 "$qv4")"
-row qats4-2e-4 "path = \"$keep/optq4.qtk\"
-source = \"$model\"" "$(adapt qat 2e-4)"
 row peqa3row-3e-3 "path = \"$keep/optq3row.qtk\"" "$(adapt peqa 3e-3)"
 
 below "$peqa" 36 "PEQA, 3 bits, groups of 64, best of three rates"
 below "$peqa" "$lora_optq" "PEQA at most what LoRA, then OPTQ has"
+below "$peqa" "$optq_lora" "PEQA at most what LoRA on rounded weights has"
+below "$qat" "$lora_optq" "QAT at most what LoRA, then OPTQ has"
 below "$full" "$peqa" "full training in floats at most what PEQA has"
 long_end

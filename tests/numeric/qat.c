@@ -563,7 +563,7 @@ int main(void)
   learn_merged(&bases[1], "", "3 bits, frozen scales");
   learn_merged(&bases[2], "scales = \"learned\"\n", "2 bits with minima");
   learn_close_to_floats("", "frozen scales");
-  learn_close_to_floats("scales = \"learned\"\nscale_rate = 10\n", "learned scales");
+  learn_close_to_floats("scales = \"learned\"\n", "learned scales");
   bits_all(&bases[1]);
   toy_end();
   return tap_end();
