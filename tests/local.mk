@@ -78,6 +78,7 @@ BLACK_TESTS = \
 	%D%/numeric/lora \
 	%D%/numeric/lora-error \
 	%D%/numeric/memory \
+	%D%/numeric/memory-papers \
 	%D%/numeric/models \
 	%D%/numeric/ops-attention \
 	%D%/numeric/ops-linear \
@@ -238,6 +239,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_lora_LDADD = $(MODEL_LIBS)
 %C%_numeric_lora_error_LDADD = $(MODEL_LIBS)
 %C%_numeric_memory_LDADD = $(MODEL_LIBS)
+%C%_numeric_memory_papers_LDADD = $(MODEL_LIBS)
 %C%_numeric_models_LDADD = $(MODEL_LIBS)
 %C%_numeric_optq_LDADD = $(MODEL_LIBS)
 %C%_numeric_perplexity_LDADD = $(MODEL_LIBS)
