@@ -22,5 +22,7 @@ int qtk_dataset_add(struct dataset *d, const struct dataset_tokens *t, int *full
 
 /* Of a file of objects: all of it. */
 int qtk_dataset_read_rows(struct dataset *d);
+/* Of a file of labelled texts. */
+int qtk_dataset_read_labels(struct dataset *d);
 
 #endif

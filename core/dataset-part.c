@@ -41,6 +41,8 @@ static void part_keep(struct dataset_store *s, const char *apart, int held)
     memmove(s->ids + at, s->ids + from, (size_t)n * sizeof *s->ids);
     memmove(s->targets + at, s->targets + from, (size_t)n * sizeof *s->targets);
     memmove(s->weights + at, s->weights + from, (size_t)n * sizeof *s->weights);
+    if (s->labels.length > 0)
+      s->labels.data[kept] = s->labels.data[i];
     at += n;
     s->starts.data[++kept] = at;
   }

@@ -33,6 +33,7 @@ void qtk_dataset_store_free(struct dataset_store *s)
     return;
   qtk_arena_release(&s->ctx->arena, (uint64_t)s->room * STORE_BYTES, STORE_WHAT);
   qtk_vec_free(&s->starts);
+  qtk_vec_free(&s->labels);
   free(s->ids);
   free(s->targets);
   free(s->weights);
@@ -117,5 +118,6 @@ void qtk_dataset_show(struct dataset_store *s, struct qtk_examples *e)
   qtk_arena_release(&s->ctx->arena, (uint64_t)(s->room - s->n) * STORE_BYTES, STORE_WHAT);
   s->room = s->n;
   *e = (struct qtk_examples){.n = (int64_t)s->starts.length - 1, .starts = s->starts.data,
-                             .ids = s->ids, .targets = s->targets, .weights = s->weights};
+                             .ids = s->ids, .targets = s->targets, .weights = s->weights,
+                             .labels = s->labels.data};
 }

@@ -20,6 +20,7 @@ struct dataset_store {
   QTK_VEC(int64_t) starts; /* of all sequences, and the end of the last one that is closed */
   int32_t *ids, *targets;
   float *weights;
+  QTK_VEC(float) labels; /* of sequences; empty: there are none */
   int64_t n, room; /* tokens, with those of the open sequence */
 };
 

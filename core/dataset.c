@@ -136,6 +136,7 @@ static int dataset_end(struct dataset *d)
     return rc;
   d->out->held = d->recipe->held ? d->recipe->share : 0;
   qtk_dataset_show(d->out->store, &d->out->examples);
+  d->out->examples.classes = d->recipe->classes;
   d->out->count = qtk_examples_count(&d->out->examples);
   if (d->out->examples.n == 0)
     return qtk_error(QTK_EINPUT, "%s: there is nothing to learn from: no token is scored (%s: %" PRId64
@@ -157,7 +158,9 @@ int qtk_dataset_read(struct qtk_context *ctx, const struct qtk_dataset_recipe *r
   if (rc == QTK_OK)
     rc = qtk_dataset_store_new(ctx, recipe->length, &dataset->store);
   if (rc == QTK_OK)
-    rc = qtk_dataset_is_rows(recipe->path) ? qtk_dataset_read_rows(&d) : dataset_read_plain(&d);
+    rc = recipe->classes > 0                 ? qtk_dataset_read_labels(&d)
+         : qtk_dataset_is_rows(recipe->path) ? qtk_dataset_read_rows(&d)
+                                             : dataset_read_plain(&d);
   if (rc == QTK_OK)
     rc = dataset_end(&d);
   if (rc != QTK_OK)

@@ -44,6 +44,9 @@ struct qtk_examples {
   const int32_t *ids;     /* [starts[n]] */
   const int32_t *targets; /* [starts[n]] next token, or -1: not scored */
   const float *weights;   /* [starts[n]] of the loss; 0: not scored */
+  /* Of labelled texts; their last tokens alone have weights. */
+  const float *labels; /* [n] a class from 0, or a value; NULL: no labels */
+  int64_t classes;     /* 1: values */
 };
 
 /* What is scored. */
@@ -70,6 +73,10 @@ struct qtk_dataset_recipe {
   int64_t tokens; /* the first of the data, examples whole; 0: all */
   double share;   /* of the sequences is held out; 0: none */
   int held;       /* these are read, and not the others */
+
+  int64_t classes; /* the data are texts with labels: 0 .. classes - 1; 1: values; 0: none */
+  const char *columns[2]; /* of the text, or of a pair's; NULL: by the names that there are */
+  const char *label;      /* column; NULL: "label" */
 };
 
 /* What of a model reads data. */

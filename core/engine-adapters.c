@@ -69,6 +69,7 @@ static int adapters_add(struct qtk_engine *e, const struct qtk_attached *attache
   a->ops = attached->ops;
   a->options = attached->options;
   a->tuned = attached->tuned;
+  a->classes = attached->classes;
   a->on = !attached->off;
   if (attached->targets != NULL)
     rc = qtk_pattern_of(attached->targets, &a->targets);
@@ -79,13 +80,16 @@ static int adapters_add(struct qtk_engine *e, const struct qtk_attached *attache
 
 struct qtk_attached qtk_attached_of(const struct qtk_tuned *t)
 {
+  int score = qtk_tuned_find(t, QTK_SCORE_NAME);
+
   return (struct qtk_attached){.name = t->plugin->plugin.name,
                                .ops = &t->plugin->ops.adapter,
                                .options = t->options != NULL ? t->options->values : NULL,
                                .targets = t->targets,
                                .origin = t->origin,
                                .note = t->note,
-                               .tuned = t};
+                               .tuned = t,
+                               .classes = score >= 0 ? t->params[score].shape[0] : 0};
 }
 
 static int adapters_add_tuned(struct qtk_engine *e, const struct qtk_tuned *t)
@@ -176,14 +180,16 @@ static int adapters_start(struct qtk_engine *e, struct engine_adapter *a, struct
 
   if (a->tuned != NULL)
     return QTK_OK;
-  if (p->plugin < 0)
+  if (p->plugin == ENGINE_BASE)
     return qtk_engine_start_training(e, p);
-  if (a->ops->start == NULL)
+  if (p->plugin >= 0 && a->ops->start == NULL)
     return QTK_OK;
   values = qtk_alloc(e->ctx, bytes, "scratch");
   if (values == NULL)
     return QTK_ENOMEM;
-  rc = a->ops->start(e->ctx, a->h, p->plugin, values);
+  if (p->plugin == ENGINE_SCORE)
+    qtk_engine_start_score(e, values, adapters_values(&p->param));
+  rc = p->plugin >= 0 ? a->ops->start(e->ctx, a->h, p->plugin, values) : QTK_OK;
   if (rc == QTK_OK)
     rc = qtk_device_upload(e->ctx, p->value.data, values, bytes);
   qtk_free(e->ctx, values);
@@ -193,7 +199,12 @@ static int adapters_start(struct qtk_engine *e, struct engine_adapter *a, struct
 static int adapters_bind(struct qtk_engine *e, struct engine_adapter *a,
                          const struct engine_param *p)
 {
-  if (p->plugin < 0)
+  if (p->plugin == ENGINE_SCORE) {
+    a->score = p->value;
+    a->dscore = p->gradient;
+    return QTK_OK;
+  }
+  if (p->plugin == ENGINE_BASE)
     return qtk_engine_put(e, p->tensor, &p->value, &p->gradient);
   return a->ops->bind(a->h, p->plugin, &p->value, &p->gradient);
 }
@@ -240,7 +251,11 @@ static int adapters_make_params(struct qtk_engine *e, struct engine_adapter *a)
   for (size_t i = 0; rc == QTK_OK && i < a->trained.length; i++) {
     rc = qtk_engine_describe_training(e, a, a->trained.data[i], &param);
     if (rc == QTK_OK)
-      rc = adapters_add_param(e, a, &param, -1, a->trained.data[i]);
+      rc = adapters_add_param(e, a, &param, ENGINE_BASE, a->trained.data[i]);
+  }
+  if (rc == QTK_OK && a->classes > 0) {
+    qtk_engine_describe_score(e, a, &param);
+    rc = adapters_add_param(e, a, &param, ENGINE_SCORE, -1);
   }
   return rc;
 }

@@ -17,12 +17,14 @@ struct engine_weight {
   struct qtk_tensor gradient; /* outside the blocks, where it is wanted */
 };
 
-/* A parameter of an adapter, or a tensor of the base that it trains. */
+enum { ENGINE_BASE = -1, ENGINE_SCORE = -2 };
+
+/* A parameter of an adapter, its head for labels, or a tensor of the base that it trains. */
 struct engine_param {
   struct qtk_param param;
   struct qtk_tensor value, gradient;
-  int plugin; /* the plugin's own parameter of this number; -1: a tensor of the base, */
-  int tensor; /* which is this one of the model */
+  int plugin; /* the plugin's own parameter of this number; ENGINE_BASE: a tensor of the base, */
+  int tensor; /* which is this one of the model; ENGINE_SCORE: the head for labels */
 };
 
 /* Sites lie next to each other, so that the engine is found from one of them. */
@@ -52,6 +54,8 @@ struct engine_adapter {
   QTK_VEC(int) tensors; /* of the model, one a site */
   QTK_VEC(int) trained; /* of the model */
   QTK_VEC(struct engine_param) params;
+  int64_t classes;                 /* of the head for labels; 0: none */
+  struct qtk_tensor score, dscore; /* [classes, embedding width] */
 };
 
 struct engine_layer {
@@ -97,6 +101,8 @@ enum engine_slot {
   ENGINE_LOGITS,
   ENGINE_TAUGHT, /* logits of the teacher */
   ENGINE_LOSSES,
+  ENGINE_LABELLED, /* what enters the head for labels */
+  ENGINE_SCORES,
   ENGINE_DHIDDEN,
   ENGINE_DSTREAM,
   ENGINE_DOTHER,
@@ -136,6 +142,17 @@ void qtk_engine_shift(struct qtk_session *s, int64_t by);
 int qtk_engine_loss(struct qtk_session *s, const struct qtk_batch *batch,
                     const struct qtk_tensor *hidden, const struct qtk_tensor *dhidden,
                     double scale, float *tokens, double *sum, double *weight);
+
+/* ---- engine-labels ---- */
+
+/* The head for labels as a parameter, and its start. */
+void qtk_engine_describe_score(const struct qtk_engine *e, const struct engine_adapter *a,
+                               struct qtk_param *param);
+void qtk_engine_start_score(struct qtk_engine *e, float *values, int64_t n);
+/* As qtk_engine_loss, of a batch with labels. */
+int qtk_engine_label_loss(struct qtk_session *s, const struct qtk_batch *batch,
+                          const struct qtk_tensor *hidden, const struct qtk_tensor *dhidden,
+                          double scale, double *sum, double *weight);
 
 /* ---- engine-weights ---- */
 

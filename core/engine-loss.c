@@ -204,6 +204,8 @@ int qtk_engine_loss(struct qtk_session *s, const struct qtk_batch *batch,
                    .scale = scale};
   int rc = loss_check(s, batch, hidden);
 
+  if (rc == QTK_OK && (batch->classes != NULL || batch->values != NULL))
+    return qtk_engine_label_loss(s, batch, hidden, dhidden, scale, sum, weight);
   if (rc == QTK_OK)
     rc = loss_teacher(&l);
   if (rc == QTK_OK)

@@ -19,6 +19,7 @@ struct qtk_attached {
   const char *origin, *note; /* as struct qtk_tuned has them, or NULL */
   const struct qtk_tuned *tuned; /* its values, in the place of a start; or NULL */
   int off;                       /* takes no part until qtk_engine_select puts it on */
+  int64_t classes;               /* of a head for labels that is trained with it; 1: a value; 0: none */
 };
 /* A tuned adapter as it is attached. */
 QTK_PUBLIC struct qtk_attached qtk_attached_of(const struct qtk_tuned *tuned);
@@ -85,11 +86,19 @@ QTK_PUBLIC int qtk_session_walk(struct qtk_session *s, int64_t layer, struct blo
 /* logits [n, V] = head of rows [row, row + n) of hidden; the memory is the caller's. */
 QTK_PUBLIC int qtk_engine_logits(struct qtk_engine *e, const struct qtk_tensor *hidden,
                                  int64_t row, struct qtk_tensor *logits);
-/* The batch's loss by the topmost adapter with an objective, else cross-entropy, in
- * chunks of tokens; per-token losses into loss [T] (host) unless NULL. */
+/* The batch's loss: of labels where it has some, else by the topmost adapter with an objective,
+ * else cross-entropy, in chunks of tokens; per-token losses into loss [T] (host) unless NULL. */
 QTK_PUBLIC int qtk_session_loss(struct qtk_session *s, const struct qtk_batch *batch,
                                 const struct qtk_tensor *hidden, float *loss, double *sum,
                                 double *weight);
+
+/* Classes of the topmost adapter that is on and has a head for labels; 1: it gives a value; 0: there
+ * is none. */
+QTK_PUBLIC int64_t qtk_engine_classes(const struct qtk_engine *e);
+/* The head's scores of each sequence of the batch, from its last token; host memory
+ * scores [sequences, classes]. */
+QTK_PUBLIC int qtk_session_scores(struct qtk_session *s, const struct qtk_batch *batch,
+                                  const struct qtk_tensor *hidden, float *scores);
 
 /* Whether the topmost objective compares with a teacher's logits. */
 QTK_PUBLIC int qtk_engine_needs_teacher(const struct qtk_engine *e);

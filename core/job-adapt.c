@@ -9,7 +9,7 @@
 #include "core/schedule.h"
 
 const char *const qtk_job_adapt_keys[] = {
-    "run",     "name",         "method",     "targets",        "data",     "validation",
+    "run",     "name",         "method",     "targets",        "data",     "validation", "classes",
     "steps",   "epochs",       "batch",      "micro_batch",    "length",   "learning_rate",
     "schedule", "warmup",      "optimizer",  "weight_decay",   "beta1",    "beta2",
     "epsilon", "clip",         "checkpoint", "save_every", "evaluate_every", "patience",
@@ -17,8 +17,9 @@ const char *const qtk_job_adapt_keys[] = {
 
 static const char *const adapt_change_keys[] = {"step", "learning_rate", "clip", NULL};
 static const char *const adapt_data_keys[] = {"path",    "template", "train_on",
-                                              "packing", "tokens",   NULL};
+                                              "packing", "tokens",   "columns",  "label", NULL};
 static const char *const adapt_share_keys[] = {"share", NULL};
+static const char *const adapt_labels_keys[] = {"path", "columns", "label", "length", "tokens", NULL};
 static const char *const adapt_parts[] = {"response", "all", NULL};
 static const char *const adapt_checkpoints[] = {"auto", "block", "none", NULL};
 static const char *const adapt_keeps[] = {"last", "best", NULL};
@@ -86,6 +87,8 @@ static int adapt_length(const struct qtk_toml *table, struct qtk_job_training *t
     rc = qtk_job_int(table, "batch", 1, 1 << 20, &t->batch);
   if (rc == QTK_OK)
     rc = adapt_micro_batch(table, t);
+  if (rc == QTK_OK && qtk_toml_get(table, "classes") != NULL)
+    rc = qtk_job_int(table, "classes", 1, 4096, &t->classes);
   if (rc == QTK_OK && qtk_toml_get(table, "length") != NULL)
     rc = qtk_job_int(table, "length", 2, 1 << 24, &t->length);
   return rc;
@@ -228,6 +231,56 @@ int qtk_job_read_training(const struct qtk_toml *table, struct qtk_job_training 
 
 /* ---- data ---------------------------------------------------------------------------- */
 
+/* The columns of a text, or of a pair of them. */
+static int adapt_columns(const struct qtk_toml *table, const char *columns[2])
+{
+  const struct qtk_toml *list = qtk_toml_get(table, "columns");
+  size_t n = qtk_toml_length(list);
+  if (list == NULL)
+    return QTK_OK;
+  if (qtk_toml_kind(list) != QTK_TOML_ARRAY || n < 1 || n > 2)
+    return qtk_toml_error(list, "columns: a list of one name, or of two, is wanted");
+  for (size_t i = 0; i < n; i++) {
+    if (qtk_toml_kind(qtk_toml_item(list, i)) != QTK_TOML_TEXT)
+      return qtk_toml_error(list, "columns: a list of texts is wanted");
+    columns[i] = qtk_toml_text(qtk_toml_item(list, i));
+  }
+  return QTK_OK;
+}
+
+int qtk_job_read_labels(const struct qtk_job *job, const struct qtk_toml *stage,
+                        struct qtk_job_data *d)
+{
+  const struct qtk_toml *path;
+  *d = (struct qtk_job_data){.packing = -1};
+  int rc = qtk_toml_get_table(stage, "labels", &d->node);
+  if (rc != QTK_OK || d->node == NULL)
+    return rc;
+  if ((rc = qtk_toml_only(d->node, adapt_labels_keys)) != QTK_OK ||
+      (rc = qtk_toml_need(d->node, "path", QTK_TOML_TEXT, &path)) != QTK_OK ||
+      (rc = qtk_job_path(job, d->node, "path", &d->path)) != QTK_OK ||
+      (rc = adapt_columns(d->node, d->columns)) != QTK_OK ||
+      (rc = qtk_toml_get_text(d->node, "label", &d->label)) != QTK_OK ||
+      (rc = qtk_job_int(d->node, "tokens", 0, INT64_MAX, &d->tokens)) != QTK_OK)
+    return rc;
+  return qtk_toml_get(d->node, "length") != NULL
+             ? qtk_job_int(d->node, "length", 2, 1 << 24, &d->length)
+             : QTK_OK;
+}
+
+/* Labelled texts are not learned as texts are, and the other way round. */
+static int adapt_check_data(const struct qtk_job_data *d, int64_t classes)
+{
+  static const char *const labelled[] = {"columns", "label", NULL};
+  static const char *const others[] = {"template", "train_on", "packing", NULL};
+  const char *const *wrong = classes > 0 ? others : labelled;
+  for (; *wrong != NULL && d->node != NULL; wrong++)
+    if (qtk_toml_get(d->node, *wrong) != NULL)
+      return qtk_toml_error(qtk_toml_get(d->node, *wrong), "%s %s classes, which makes data "
+                            "labelled texts", *wrong, classes > 0 ? "beside" : "without");
+  return QTK_OK;
+}
+
 static int adapt_data(const struct qtk_job *job, const struct qtk_toml *stage, const char *key,
                       struct qtk_job_data *d)
 {
@@ -241,6 +294,8 @@ static int adapt_data(const struct qtk_job *job, const struct qtk_toml *stage, c
   if (rc != QTK_OK || d->node == NULL)
     return rc;
   if ((rc = qtk_toml_only(d->node, adapt_data_keys)) != QTK_OK ||
+      (rc = adapt_columns(d->node, d->columns)) != QTK_OK ||
+      (rc = qtk_toml_get_text(d->node, "label", &d->label)) != QTK_OK ||
       (rc = qtk_toml_need(d->node, "path", QTK_TOML_TEXT, &path)) != QTK_OK ||
       (rc = qtk_job_path(job, d->node, "path", &d->path)) != QTK_OK ||
       (rc = qtk_toml_get_text(d->node, "template", &d->template)) != QTK_OK ||
@@ -292,7 +347,9 @@ int qtk_job_read_adapt(const struct qtk_job *job, struct qtk_job_stage *stage)
   if (rc != QTK_OK || (rc = qtk_toml_get_text(table, "targets", &stage->targets)) != QTK_OK ||
       (rc = adapt_data(job, table, "data", &stage->data)) != QTK_OK ||
       (rc = adapt_validation(job, stage)) != QTK_OK ||
-      (rc = qtk_job_read_training(table, &stage->training)) != QTK_OK)
+      (rc = qtk_job_read_training(table, &stage->training)) != QTK_OK ||
+      (rc = adapt_check_data(&stage->data, stage->training.classes)) != QTK_OK ||
+      (rc = adapt_check_data(&stage->validation, stage->training.classes)) != QTK_OK)
     return rc;
   stage->method = qtk_toml_text(method);
   if (stage->data.node == NULL)

@@ -11,7 +11,7 @@
 #include "core/suite.h"
 
 static const char *const job_evaluate_keys[] = {"run", "name", "perplexity", "divergence",
-                                                "choices", "adapters", NULL};
+                                                "choices", "labels", "adapters", NULL};
 static const char *const job_quantize_keys[] = {
     "run",    "name",         "method",     "targets", "override", "calibrate",
     "budget", "budget_total", "candidates", NULL};
@@ -211,13 +211,14 @@ static int job_read_evaluate(const struct qtk_job *job, struct qtk_job_stage *st
       (rc = job_read_text(job, stage->table, "divergence", job_divergence_keys,
                           &stage->divergence)) != QTK_OK ||
       (rc = job_read_choices(job, stage->table, &stage->choices)) != QTK_OK ||
+      (rc = qtk_job_read_labels(job, stage->table, &stage->labels)) != QTK_OK ||
       (rc = job_read_adapters(job, stage)) != QTK_OK)
     return rc;
   if (stage->perplexity.node == NULL && stage->divergence.node == NULL &&
-      stage->choices.node == NULL)
+      stage->choices.node == NULL && stage->labels.node == NULL)
     return qtk_toml_error(stage->table, "nothing to evaluate: give this stage perplexity or "
-                                        "divergence, tables with data, or choices, a table with "
-                                        "path");
+                                        "divergence, tables with data, or choices or labels, "
+                                        "tables with path");
   return QTK_OK;
 }
 
@@ -363,6 +364,7 @@ void qtk_job_stage_end(struct qtk_job_stage *stage)
   free(stage->perplexity.data);
   free(stage->divergence.data);
   free(stage->choices.path);
+  free(stage->labels.path);
   free(stage->choices.examples);
   free(stage->choices.subjects);
   for (size_t i = 0; i < stage->n_adapters; i++)

@@ -25,5 +25,8 @@ int qtk_job_need(const struct qtk_toml *table, const char *key, const struct qtk
 
 extern const char *const qtk_job_adapt_keys[];
 int qtk_job_read_adapt(const struct qtk_job *job, struct qtk_job_stage *stage);
+/* The table `labels` of an evaluate stage. */
+int qtk_job_read_labels(const struct qtk_job *job, const struct qtk_toml *stage,
+                        struct qtk_job_data *d);
 
 #endif

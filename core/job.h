@@ -78,6 +78,8 @@ struct qtk_job_data {
   int packing;                 /* -1: as the data has it */
   int64_t tokens;              /* 0: all */
   double share;                /* validation: held out of the stage's data, in the place of path; or 0 */
+  const char *columns[2], *label; /* of labelled texts; NULL: not named */
+  int64_t length;              /* evaluate: tokens of a text; 0: as when training */
 };
 
 /* What is otherwise from a step of a training on. */
@@ -93,6 +95,7 @@ struct qtk_job_training {
   double epochs;
   int64_t batch, length; /* sequences a step, tokens a sequence; length 0: 512, or the model's */
   int64_t micro_batch;   /* sequences at once */
+  int64_t classes;       /* of a head for labels; 1: a value; 0: none */
   double learning_rate;
   const char *schedule; /* of core/schedule.h */
   double warmup;        /* below 1: a share of the steps */
@@ -120,6 +123,7 @@ struct qtk_job_stage {
 
   struct qtk_job_text perplexity, divergence; /* evaluate */
   struct qtk_job_choices choices;
+  struct qtk_job_data labels;
   struct qtk_job_adapter *adapters; /* that are measured as well, one at a time */
   size_t n_adapters;
 

@@ -78,6 +78,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/dataset-encode.c %D%/dataset-encode.h \
 	%D%/dataset-form.c %D%/dataset-form.h \
 	%D%/dataset-inner.h \
+	%D%/dataset-labels.c \
 	%D%/dataset-lay.c \
 	%D%/dataset-part.c \
 	%D%/dataset-rows.c %D%/dataset-rows.h \
@@ -96,6 +97,9 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/engine-measure.c \
 	%D%/engine-select.c \
 	%D%/engine-train.c \
+	%D%/engine-labels.c \
+	%D%/eval-labels.c %D%/eval-labels.h \
+	%D%/report-labels.c \
 	%D%/engine-tuned.c \
 	%D%/engine-weights.c \
 	%D%/error.c %D%/error.h \

@@ -37,7 +37,7 @@ static int inputs_add(struct qtk_inputs *inputs, const char *path)
 static int inputs_files(const struct qtk_plan *plan, struct qtk_inputs *inputs)
 {
   int rc = QTK_OK;
-  inputs->data = calloc(6 * plan->n_stages, sizeof *inputs->data);
+  inputs->data = calloc(7 * plan->n_stages, sizeof *inputs->data);
   if (inputs->data == NULL)
     return qtk_error_memory(0, "a list of files");
   for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++) {
@@ -52,6 +52,8 @@ static int inputs_files(const struct qtk_plan *plan, struct qtk_inputs *inputs)
       rc = inputs_add(inputs, plan->stages[i].adapt.validation.path);
     if (rc == QTK_OK)
       rc = inputs_add(inputs, plan->stages[i].merge.probe);
+    if (rc == QTK_OK)
+      rc = inputs_add(inputs, plan->stages[i].labels.recipe.path);
   }
   return rc;
 }

@@ -95,7 +95,7 @@ static int adapt_template(const struct qtk_job_data *job)
 }
 
 static int adapt_data(const struct qtk_plan *plan, const struct qtk_job_data *job, int64_t length,
-                      struct qtk_dataset_recipe *recipe)
+                      int64_t classes, struct qtk_dataset_recipe *recipe)
 {
   static const enum qtk_packing packings[] = {QTK_PACKING_DEFAULT, QTK_PACKING_OFF,
                                               QTK_PACKING_ON};
@@ -105,7 +105,10 @@ static int adapt_data(const struct qtk_plan *plan, const struct qtk_job_data *jo
                                         .template = job->template,
                                         .packing = packings[job->packing + 1],
                                         .length = length,
-                                        .tokens = job->tokens};
+                                        .tokens = job->tokens,
+                                        .classes = classes,
+                                        .columns = {job->columns[0], job->columns[1]},
+                                        .label = job->label};
   if (job->train_on != NULL)
     recipe->train_on = strcmp(job->train_on, "all") == 0 ? QTK_TRAIN_ON_ALL
                                                          : QTK_TRAIN_ON_RESPONSE;
@@ -121,10 +124,12 @@ static int adapt_data(const struct qtk_plan *plan, const struct qtk_job_data *jo
 static int adapt_all_data(const struct qtk_plan *plan, const struct qtk_job_stage *job,
                           struct qtk_plan_adapt *a)
 {
-  int rc = adapt_data(plan, &job->data, a->training.length, &a->data);
+  const struct qtk_job_training *t = &a->training;
+  int rc = adapt_data(plan, &job->data, t->length, t->classes, &a->data);
   if (rc != QTK_OK || job->validation.share <= 0)
-    return rc == QTK_OK ? adapt_data(plan, &job->validation, a->training.length, &a->validation)
-                        : rc;
+    return rc == QTK_OK
+               ? adapt_data(plan, &job->validation, t->length, t->classes, &a->validation)
+               : rc;
   a->data.share = job->validation.share;
   a->validation = a->data;
   a->validation.held = 1;
@@ -227,7 +232,8 @@ static int adapt_add(struct qtk_plan *plan, const struct qtk_plan_stage *stage)
                                                   .ops = &m->loaded->ops.adapter,
                                                   .options = m->options->values,
                                                   .text = m->text,
-                                                  .targets = stage->job->targets};
+                                                  .targets = stage->job->targets,
+                                                  .classes = stage->adapt.training.classes};
   plan->adapters = all;
   return QTK_OK;
 }
@@ -264,6 +270,11 @@ static int adapt_teacher(const struct qtk_plan *plan, struct qtk_plan_stage *sta
                                                        : NULL) != QTK_TEACHER_NONE;
   for (const struct qtk_plan_stage *s = plan->stages; s < stage; s++)
     changed |= s->job->kind == QTK_JOB_QUANTIZE || s->job->kind == QTK_JOB_MERGE;
+  if (a->taught && a->training.classes > 0)
+    return qtk_toml_error(qtk_toml_get(stage->job->table, "classes"),
+                          "classes beside method = \"%s\": it learns from the unquantized model's "
+                          "predictions, and not from labels",
+                          a->method.loaded->plugin.name);
   if (!a->taught || changed)
     return QTK_OK;
   return qtk_toml_error(qtk_toml_get(stage->job->table, "method"),

@@ -31,6 +31,26 @@ static int data_read(struct qtk_context *ctx, const struct qtk_job_data *job,
                                        qtk_toml_line(job->node));
 }
 
+int qtk_plan_labels(struct qtk_context *ctx, const struct qtk_plan *plan,
+                    const struct qtk_plan_stage *stage)
+{
+  const struct qtk_dataset_recipe *recipe = &stage->labels.recipe;
+  struct qtk_dataset numbers = {0};
+  struct qtk_dataset_reader reader;
+  struct qtk_tokenizer *t;
+  if (recipe->path == NULL || recipe->classes == 0 || !qtk_model_has_weights(plan->model))
+    return QTK_OK;
+  int rc = qtk_model_open_tokenizer(plan->model, "texts cannot be read without one", &t);
+  if (rc != QTK_OK || t == NULL)
+    return rc;
+  rc = qtk_plan_reader(plan->model, t, &reader);
+  if (rc == QTK_OK)
+    rc = data_read(ctx, &stage->job->labels, recipe, &reader, &numbers);
+  qtk_dataset_free(&numbers);
+  qtk_tokenizer_close(t);
+  return rc;
+}
+
 int qtk_plan_data(struct qtk_context *ctx, const struct qtk_plan *plan,
                   struct qtk_plan_stage *stage)
 {

@@ -104,6 +104,45 @@ static int evaluate_choices(struct qtk_context *ctx, const struct qtk_plan *plan
   return rc == QTK_EJOB ? evaluate_misnamed(job) : rc;
 }
 
+/* ---- labels ---------------------------------------------------------------------- */
+
+#define EVALUATE_LENGTH 512 /* tokens of a text, where the model allows as many */
+
+static int evaluate_classes(const struct qtk_plan *plan)
+{
+  for (int i = plan->n_adapters - 1; i >= 0; i--)
+    if (plan->adapters[i].classes > 0)
+      return (int)plan->adapters[i].classes;
+  return 0;
+}
+
+/* One of those that are measured as well may have the head. */
+static int evaluate_labels(const struct qtk_plan *plan, struct qtk_plan_stage *stage)
+{
+  const struct qtk_job_data *job = &stage->job->labels;
+  int64_t most = qtk_model_info(plan->model)->context, usual = EVALUATE_LENGTH;
+  int heads = evaluate_classes(plan);
+  if (job->node == NULL)
+    return QTK_OK;
+  stage->labels.recipe = (struct qtk_dataset_recipe){
+    .path = job->path, .tokens = job->tokens, .classes = heads, .label = job->label,
+    .columns = {job->columns[0], job->columns[1]},
+    .length = job->length > 0 ? job->length : most > 0 && most < usual ? most : usual};
+  if (most > 0 && job->length > most)
+    return qtk_toml_error(qtk_toml_get(job->node, "length"),
+                          "length = %lld: this model was made for %lld and less",
+                          (long long)job->length, (long long)most);
+  for (size_t i = 0; i < stage->n_adapters; i++)
+    heads |= qtk_tuned_find(stage->adapters[i], QTK_SCORE_NAME) >= 0;
+  if (heads == 0)
+    return qtk_toml_error(job->node, "labels: nothing on the model has a head for them: a stage "
+                                     "run = \"adapt\" with classes trains one");
+  return qtk_path_exists(job->path)
+             ? QTK_OK
+             : qtk_error(QTK_EINPUT, "%s: no such file (labels of a stage in %s)", job->path,
+                         plan->job->file);
+}
+
 /* ---- adapters ------------------------------------------------------------------- */
 
 static int evaluate_adapters(struct qtk_context *ctx, const struct qtk_plan *plan,
@@ -130,7 +169,11 @@ int qtk_plan_evaluate(struct qtk_context *ctx, struct qtk_plan *plan,
     rc = evaluate_text(plan, &stage->job->divergence, &stage->divergence);
   if (rc == QTK_OK)
     rc = evaluate_choices(ctx, plan, &stage->job->choices, &stage->choices);
-  return rc == QTK_OK ? evaluate_adapters(ctx, plan, stage) : rc;
+  if (rc == QTK_OK)
+    rc = evaluate_adapters(ctx, plan, stage);
+  if (rc == QTK_OK)
+    rc = evaluate_labels(plan, stage);
+  return rc == QTK_OK ? qtk_plan_labels(ctx, plan, stage) : rc;
 }
 
 /* What the format cannot hold is known before the work, or as soon as a budget's choice is. */

@@ -77,6 +77,12 @@ static int merging_check_pair(const struct merging *m, int low, int high, size_t
 static int merging_check(const struct merging *m)
 {
   int rc = QTK_OK;
+  for (int i = 0; i < m->plan->n_adapters; i++)
+    if (m->plan->adapters[i].classes > 0)
+      return qtk_toml_error(qtk_toml_get(m->stage->job->table, "run"),
+                            "merge: adapter %s has a head for labels, which a merged model has no "
+                            "place for",
+                            m->plan->adapters[i].name);
   for (int high = 1; high < m->plan->n_adapters; high++)
     for (int low = 0; low < high; low++)
       for (size_t t = 0; t < m->tensors && rc == QTK_OK; t++)

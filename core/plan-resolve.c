@@ -129,6 +129,36 @@ static int resolve_choices(struct qtk_toml *stage, const struct qtk_job_choices 
   return resolve_subjects(table, job->subjects);
 }
 
+static int resolve_columns(struct qtk_toml *table, const struct qtk_job_data *d)
+{
+  struct qtk_toml *list = d->columns[0] != NULL ? qtk_toml_set_array(table, "columns") : NULL;
+  int rc = d->columns[0] != NULL && list == NULL ? QTK_ENOMEM : QTK_OK;
+  for (int i = 0; i < 2 && rc == QTK_OK && d->columns[i] != NULL; i++)
+    rc = qtk_toml_append(list, qtk_toml_new_text(d->columns[i]));
+  return rc == QTK_OK && d->label != NULL ? qtk_toml_set_text(table, "label", d->label) : rc;
+}
+
+static int resolve_data(struct qtk_toml *stage, const char *key, const struct qtk_job_data *d)
+{
+  if (d->node == NULL)
+    return QTK_OK;
+  struct qtk_toml *table = qtk_toml_set_table(stage, key);
+  if (table != NULL && d->share > 0)
+    return qtk_toml_set_float(table, "share", d->share);
+  int rc = table ? resolve_path(table, "path", d->path) : QTK_ENOMEM;
+  if (rc == QTK_OK)
+    rc = resolve_columns(table, d);
+  if (rc == QTK_OK && d->length > 0)
+    rc = qtk_toml_set_int(table, "length", d->length);
+  if (rc == QTK_OK && d->template != NULL)
+    rc = qtk_toml_set_text(table, "template", d->template);
+  if (rc == QTK_OK && d->train_on != NULL)
+    rc = qtk_toml_set_text(table, "train_on", d->train_on);
+  if (rc == QTK_OK && d->packing >= 0)
+    rc = qtk_toml_set_bool(table, "packing", d->packing);
+  return rc == QTK_OK ? qtk_toml_set_int(table, "tokens", d->tokens) : rc;
+}
+
 static int resolve_measured(const struct qtk_job_stage *job, struct qtk_toml *stage)
 {
   struct qtk_toml *table = job->n_adapters > 0 ? qtk_toml_set_table(stage, "adapters") : NULL;
@@ -145,6 +175,8 @@ static int resolve_evaluate(const struct qtk_plan_stage *stage, struct qtk_toml 
     rc = resolve_text(table, "divergence", &stage->divergence);
   if (rc == QTK_OK)
     rc = resolve_choices(table, &stage->job->choices, &stage->choices);
+  if (rc == QTK_OK)
+    rc = resolve_data(table, "labels", &stage->job->labels);
   return rc == QTK_OK ? resolve_measured(stage->job, table) : rc;
 }
 
@@ -198,23 +230,6 @@ static int resolve_quantize(const struct qtk_plan_stage *stage, struct qtk_toml 
   return rc;
 }
 
-static int resolve_data(struct qtk_toml *stage, const char *key, const struct qtk_job_data *d)
-{
-  if (d->node == NULL)
-    return QTK_OK;
-  struct qtk_toml *table = qtk_toml_set_table(stage, key);
-  if (table != NULL && d->share > 0)
-    return qtk_toml_set_float(table, "share", d->share);
-  int rc = table ? resolve_path(table, "path", d->path) : QTK_ENOMEM;
-  if (rc == QTK_OK && d->template != NULL)
-    rc = qtk_toml_set_text(table, "template", d->template);
-  if (rc == QTK_OK && d->train_on != NULL)
-    rc = qtk_toml_set_text(table, "train_on", d->train_on);
-  if (rc == QTK_OK && d->packing >= 0)
-    rc = qtk_toml_set_bool(table, "packing", d->packing);
-  return rc == QTK_OK ? qtk_toml_set_int(table, "tokens", d->tokens) : rc;
-}
-
 static int resolve_rate(const struct qtk_job_training *t, struct qtk_toml *table)
 {
   const struct {
@@ -256,6 +271,7 @@ static int resolve_training(const struct qtk_job_training *t, struct qtk_toml *t
                         : qtk_toml_set_float(table, "epochs", t->epochs);
   if (rc != QTK_OK || (rc = qtk_toml_set_int(table, "batch", t->batch)) != QTK_OK ||
       (rc = qtk_toml_set_int(table, "micro_batch", t->micro_batch)) != QTK_OK ||
+      (rc = t->classes > 0 ? qtk_toml_set_int(table, "classes", t->classes) : QTK_OK) != QTK_OK ||
       (rc = qtk_toml_set_int(table, "length", t->length)) != QTK_OK ||
       (rc = resolve_rate(t, table)) != QTK_OK || (rc = resolve_changes(t, table)) != QTK_OK ||
       (rc = qtk_toml_set_text(table, "checkpoint", t->checkpoint)) != QTK_OK ||
@@ -440,6 +456,9 @@ static int portable_stage(const struct qtk_plan_stage *stage, struct qtk_toml *t
                         portable_digest(stage->merge.probe, inputs, n));
   if (rc == QTK_OK && stage->job->kind == QTK_JOB_ADAPT)
     rc = portable_adapt(&stage->adapt, table, inputs, n);
+  if (rc == QTK_OK)
+    rc = portable_input(portable_get(table, "labels"), "path", "sha256",
+                        portable_digest(stage->labels.recipe.path, inputs, n));
   if (rc == QTK_OK)
     rc = portable_measured(stage, portable_get(table, "adapters"));
   return rc == QTK_OK ? portable_choices(stage, portable_get(table, "choices")) : rc;

@@ -72,6 +72,9 @@ int qtk_plan_describe(struct qtk_plan_linear *linear);
 void qtk_plan_group_bytes(struct qtk_plan_quantize *quantize);
 void qtk_plan_quantize_end(struct qtk_plan_quantize *quantize);
 
+/* Reads what an evaluate stage gives labels to, where the model has a head by then. */
+int qtk_plan_labels(struct qtk_context *ctx, const struct qtk_plan *plan,
+                    const struct qtk_plan_stage *stage);
 /* Reads the data of an adapt stage. */
 int qtk_plan_data(struct qtk_context *ctx, const struct qtk_plan *plan,
                   struct qtk_plan_stage *stage);

@@ -95,6 +95,11 @@ struct qtk_plan_text {
 };
 
 /* Questions that are read, and the context that prompts are fitted into. */
+struct qtk_plan_labels {
+  struct qtk_dataset_recipe recipe; /* path NULL: not wanted; classes those of the model's head,
+                                       0: it has none */
+};
+
 struct qtk_plan_choices {
   struct qtk_suite *suite; /* NULL: not wanted */
   int64_t context;
@@ -144,6 +149,7 @@ struct qtk_plan_stage {
   struct qtk_plan_quantize quantize;
   struct qtk_plan_text perplexity, divergence;
   struct qtk_plan_choices choices;
+  struct qtk_plan_labels labels;
   struct qtk_tuned **adapters; /* [n_adapters] those of job->adapters, opened */
   size_t n_adapters;
   struct qtk_plan_method format; /* export */

@@ -40,7 +40,6 @@ static const struct qtk_slot slots_adapter[] = {
   PAIRED(adapter, mix_backward, mix),
   OPTIONAL(adapter, teacher),
   OPTIONAL(adapter, loss),
-  OPTIONAL(adapter, predict),
   OPTIONAL(adapter, fold),
   PAIRED(adapter, changed, params),
   OPTIONAL(adapter, train),

@@ -6,6 +6,7 @@
 #include "core/report.h"
 
 /* What stands in the stage's row of the table, and the table by subject behind it. */
+void report_labels_line(const json_t *labels, struct qtk_str *out);
 void report_choices_line(const json_t *choices, struct qtk_str *out);
 void report_choices_table(const json_t *choices, size_t stage, struct qtk_str *out);
 /* A new list of {name, accuracy} for a chart, empty if the stage asked nothing. */

@@ -184,7 +184,7 @@ static void table_results(const json_t *stage, struct qtk_str *out)
     void (*write)(const json_t *value, struct qtk_str *out);
     int whole; /* wants the stage, not the value */
   } kinds[] = {{"perplexity", table_perplexity, 0}, {"divergence", table_divergence, 0},
-               {"choices", report_choices_line, 0},
+               {"choices", report_choices_line, 0},     {"labels", report_labels_line, 0},
                {"budget", table_budget, 0},           {"redo", table_redo, 0},
                {"merge", table_merge, 0},             {"adapters", table_adapters, 0},
                {"bits_per_weight", table_sizes, 1}, {"layers", table_worst, 0},

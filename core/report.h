@@ -7,6 +7,7 @@
 #include <qtk/format.h>
 
 #include "core/eval-choices.h"
+#include "core/eval-labels.h"
 #include "core/eval-logits.h"
 #include "core/json.h"
 #include "core/mem.h"
@@ -45,6 +46,7 @@ int qtk_report_divergence(json_t *stage, const struct qtk_divergence *d,
  * from the stage's. NULL with QTK_ENOMEM set. */
 json_t *qtk_report_measured(json_t *stage, const char *name, const struct qtk_tuned *tuned);
 
+int qtk_report_labels(json_t *stage, const struct qtk_labelled *labels);
 int qtk_report_choices(json_t *stage, const struct qtk_choices *choices);
 
 struct qtk_report_layer {

@@ -82,7 +82,8 @@ static int adapt_open(struct adaptation *a)
   struct qtk_attached attached = {.name = m->loaded->plugin.name,
                                   .ops = &m->loaded->ops.adapter,
                                   .options = m->options->values,
-                                  .targets = a->work->plan->stages[a->stage].job->targets};
+                                  .targets = a->work->plan->stages[a->stage].job->targets,
+                                  .classes = a->plan->training.classes};
   int rc = adapt_source(a);
   while (qtk_model_tuned(a->work->model, a->adapter) != NULL)
     a->adapter++;

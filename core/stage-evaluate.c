@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/eval-choices.h"
+#include "core/eval-labels.h"
 #include "core/stage.h"
 
 struct evaluation {
@@ -128,6 +129,22 @@ static int evaluation_choices(struct evaluation *e, const struct qtk_plan_choice
   return rc;
 }
 
+/* Of a model with a head for them; others are passed over. */
+static int evaluation_labels(struct evaluation *e, const struct qtk_plan_labels *plan)
+{
+  struct qtk_labelled result = {0};
+  struct qtk_dataset_reader reader;
+  if (qtk_engine_classes(e->student.engine) == 0)
+    return QTK_OK;
+  int rc = qtk_plan_reader(e->work->model, e->work->tokenizer, &reader);
+  if (rc == QTK_OK)
+    rc = qtk_labels_measure(e->work->ctx, &e->student, &plan->recipe, &reader, &result);
+  if (rc == QTK_OK)
+    rc = qtk_report_labels(e->entry, &result);
+  qtk_labels_free(&result);
+  return rc;
+}
+
 static int evaluation_measure(struct evaluation *e)
 {
   const struct qtk_plan_stage *stage = e->stage;
@@ -138,6 +155,8 @@ static int evaluation_measure(struct evaluation *e)
     rc = evaluation_divergence(e, &stage->divergence);
   if (rc == QTK_OK && stage->choices.suite != NULL)
     rc = evaluation_choices(e, &stage->choices);
+  if (rc == QTK_OK && stage->labels.recipe.path != NULL)
+    rc = evaluation_labels(e, &stage->labels);
   return rc;
 }
 

@@ -13,7 +13,9 @@ int train_group_init(struct train_group *g, int64_t room)
   g->lengths = calloc((size_t)room, sizeof *g->lengths);
   g->numbers = calloc((size_t)room, sizeof *g->numbers);
   g->starts = calloc((size_t)room + 1, sizeof *g->starts);
-  return g->lengths && g->numbers && g->starts
+  g->classes = calloc((size_t)room, sizeof *g->classes);
+  g->values = calloc((size_t)room, sizeof *g->values);
+  return g->lengths && g->numbers && g->starts && g->classes && g->values
              ? QTK_OK
              : qtk_error_memory((size_t)room * sizeof *g->starts, "sequences");
 }
@@ -26,6 +28,8 @@ void train_group_free(struct train_group *g)
   free(g->ids);
   free(g->targets);
   free(g->weights);
+  free(g->classes);
+  free(g->values);
   *g = (struct train_group){0};
 }
 
@@ -75,6 +79,18 @@ static int group_gather(struct train_group *g, const struct qtk_examples *e, int
   return rc;
 }
 
+static void group_label(struct train_group *g, const struct qtk_examples *e, int64_t n)
+{
+  for (int64_t i = 0; e->labels != NULL && i < n; i++) {
+    g->values[i] = e->labels[g->numbers[i]];
+    g->classes[i] = e->classes > 1 ? (int32_t)g->values[i] : 0;
+  }
+  if (e->labels != NULL && e->classes > 1)
+    g->batch.classes = g->classes;
+  else if (e->labels != NULL)
+    g->batch.values = g->values;
+}
+
 int train_group_take(struct train_group *g, const struct qtk_examples *e, const int64_t *numbers,
                      int64_t n)
 {
@@ -85,5 +101,6 @@ int train_group_take(struct train_group *g, const struct qtk_examples *e, const 
     g->starts[i + 1] = g->starts[i] + g->lengths[i];
   }
   g->batch = (struct qtk_batch){.tokens = g->starts[n], .sequences = n, .starts = g->starts};
+  group_label(g, e, n);
   return group_gather(g, e, n);
 }

@@ -15,6 +15,8 @@ struct train_group {
   struct qtk_batch batch;  /* what it holds now */
   int32_t *ids, *targets;  /* copies of several */
   float *weights;
+  int32_t *classes;        /* [room] labels */
+  float *values;           /* [room] */
   int64_t tokens;          /* room of the copies */
 };
 

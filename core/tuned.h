@@ -12,6 +12,9 @@
 #include "core/part.h"
 #include "core/registry.h"
 
+/* The parameter that is a head for labels [classes, embedding width]. */
+#define QTK_SCORE_NAME "score.weight"
+
 struct qtk_tuned {
   char *name;    /* for people, and for a switch between several: of the stage, or of the file */
   const struct qtk_loaded *plugin;

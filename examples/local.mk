@@ -3,6 +3,7 @@ nobase_dist_pkgdata_DATA += \
 	%D%/budget.toml \
 	%D%/export.toml \
 	%D%/gguf.toml \
+	%D%/labels.toml \
 	%D%/multiple-choice.toml \
 	%D%/nf4.toml \
 	%D%/gptq.toml \
@@ -28,4 +29,6 @@ nobase_dist_pkgdata_DATA += \
 	%D%/quickstart.toml \
 	%D%/text/calibrate.txt \
 	%D%/text/evaluate.txt \
+	%D%/text/labels.jsonl \
+	%D%/text/labels-test.tsv \
 	%D%/text/questions.jsonl

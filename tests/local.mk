@@ -74,6 +74,7 @@ BLACK_TESTS = \
 	%D%/numeric/generate \
 	%D%/numeric/gguf-values \
 	%D%/numeric/gptq-values \
+	%D%/numeric/labels \
 	%D%/numeric/logits \
 	%D%/numeric/lora \
 	%D%/numeric/lora-error \
@@ -152,6 +153,7 @@ SH_TESTS = \
 	%D%/cli/5310-peft.sh \
 	%D%/cli/5311-peft-config.sh \
 	%D%/cli/5400-repair.sh \
+	%D%/cli/5500-labels.sh \
 	%D%/cli/6000-sign.sh \
 	%D%/cli/9000-full-disk.sh \
 	%D%/cli/9010-broken-models.sh \
@@ -236,6 +238,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_full_LDADD = $(MODEL_LIBS)
 %C%_numeric_generate_LDADD = $(MODEL_LIBS)
 %C%_numeric_logits_LDADD = $(MODEL_LIBS)
+%C%_numeric_labels_LDADD = $(MODEL_LIBS)
 %C%_numeric_lora_LDADD = $(MODEL_LIBS)
 %C%_numeric_lora_error_LDADD = $(MODEL_LIBS)
 %C%_numeric_memory_LDADD = $(MODEL_LIBS)
@@ -275,7 +278,7 @@ EXTRA_DIST += $(SH_TESTS) $(LONG_TESTS) %D%/long/lib.sh %D%/unit/no-cmocka.sh %D
 	%D%/tap.h %D%/numeric/model.h %D%/numeric/toy.h %D%/numeric/record.h %D%/conform/format.h %D%/conform/gguf-make.h \
 	%D%/numeric/optq-slow.h %D%/numeric/rounded.h %D%/numeric/side.h %D%/numeric/trial.h \
 	%D%/unit/bundle-make.h \
-	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/dataset %D%/data/families %D%/data/gptq %D%/data/lora \
+	%D%/conform/safetensors-make.h %D%/data/chat %D%/data/dataset %D%/data/families %D%/data/gptq %D%/data/labels %D%/data/lora \
 	%D%/data/gradients %D%/data/nano %D%/data/optimizer %D%/data/peft %D%/data/qst \
 	%D%/data/tokenizer
 

@@ -219,8 +219,8 @@ struct qtk_batch {
   const float *weights;   /* [tokens] of the loss, 0: not scored */
   int64_t sequences;
   const int64_t *starts;     /* [sequences + 1] first token of each */
-  const int32_t *classes;    /* [sequences] class labels, or NULL */
-  const float *values;       /* [sequences] regression labels, or NULL */
+  const int32_t *classes;    /* [sequences] class labels, or NULL; with labels of either kind the */
+  const float *values;       /* [sequences] values, or NULL; loss is the engine's own, of its head */
 };
 
 enum qtk_teacher { QTK_TEACHER_NONE = 0, QTK_TEACHER_LOGITS = 1 };
@@ -305,11 +305,6 @@ struct qtk_adapter_ops {
   int (*loss)(struct qtk_context *ctx, void *h, const struct qtk_batch *batch, int64_t t0,
               int64_t n, const struct qtk_tensor *logits, const struct qtk_tensor *teacher,
               struct qtk_tensor *dlogits, double *sum, double *weight);
-  /* Class scores or a value for each sequence, host memory out [sequences, classes]. */
-  int (*predict)(struct qtk_context *ctx, void *h, struct qtk_session *s,
-                 const struct qtk_batch *batch, const struct qtk_tensor *hidden, int classes,
-                 float *out);
-
   /* ---- merging ---- */
   /* First with out->kind 0, while planning too: name the kind and exactness, which follow from
    * options and the base's layout. Then, when values are final, again with the memory of that

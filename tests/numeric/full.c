@@ -82,7 +82,8 @@ static struct qtk_examples tuned_examples(void)
     weights[i] = 1.0f;
     starts[i / LENGTH + 1] = i / LENGTH * LENGTH + LENGTH;
   }
-  return (struct qtk_examples){SEQUENCES, starts, ids, targets, weights};
+  return (struct qtk_examples){.n = SEQUENCES, .starts = starts, .ids = ids, .targets = targets,
+                               .weights = weights};
 }
 
 /* Twelve steps; the logits and the parameters of the end. */

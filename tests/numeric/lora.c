@@ -19,7 +19,8 @@ static struct qtk_examples reference_examples(void)
     targets[i] = i + 1 < TOKENS ? ids[i + 1] : -1;
     weights[i] = 1.0f;
   }
-  return (struct qtk_examples){1, starts, ids, targets, weights};
+  return (struct qtk_examples){.n = 1, .starts = starts, .ids = ids, .targets = targets,
+                               .weights = weights};
 }
 
 /* The largest difference of all gradients from the file's, over the largest of them. */

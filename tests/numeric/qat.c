@@ -128,7 +128,8 @@ static struct qtk_examples batch_examples(void)
     weights[i] = 1.0f;
     starts[i / LENGTH + 1] = i / LENGTH * LENGTH + LENGTH;
   }
-  return (struct qtk_examples){SEQUENCES, starts, ids, targets, weights};
+  return (struct qtk_examples){.n = SEQUENCES, .starts = starts, .ids = ids, .targets = targets,
+                               .weights = weights};
 }
 
 /* Gradients of two sequences. */

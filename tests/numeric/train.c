@@ -34,7 +34,8 @@ static struct qtk_examples train_examples(void)
     train_weights[i] = 1.0f;
     train_starts[i / LENGTH + 1] = i / LENGTH * LENGTH + LENGTH;
   }
-  return (struct qtk_examples){SEQUENCES, train_starts, ids, train_targets, train_weights};
+  return (struct qtk_examples){.n = SEQUENCES, .starts = train_starts, .ids = ids,
+                               .targets = train_targets, .weights = train_weights};
 }
 
 static const struct qtk_train_rule train_rule = {
