@@ -562,7 +562,7 @@ int main(void)
   start_refused();
   learn_merged(&bases[0], "scales = \"learned\"\n", "4 bits");
   learn_merged(&bases[1], "", "3 bits, frozen scales");
-  learn_merged(&bases[2], "scales = \"learned\"\n", "2 bits with minima");
+  learn_merged(&bases[2], "scales = \"learned\"\nscale_rate = 100\n", "2 bits with minima");
   learn_close_to_floats("", "frozen scales");
   learn_close_to_floats("scales = \"learned\"\n", "learned scales");
   bits_all(&bases[1]);
