@@ -10,7 +10,8 @@ EXTRA_PROGRAMS += %D%/kernels
 %C%_kernels_LDADD = core/libqtk.la $(OPENBLAS_LIBS) -lm
 endif
 
-EXTRA_DIST += %D%/training.sh %D%/training.py %D%/side.sh %D%/side.py
+EXTRA_DIST += %D%/training.sh %D%/training.py %D%/side.sh %D%/side.py \
+	%D%/results/side.json
 
 # Prints the speed of kernels; no figure of a busy machine is worth anything.
 bench: all $(EXTRA_PROGRAMS)

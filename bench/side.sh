@@ -62,7 +62,7 @@ test -e "$llama" || ./bench/make-model "$llama" 4 4096 11008 32 32 2048
 bundle llama "$(realpath "$llama")"
 bundle smollm2 "$smollm2"
 for turn in $(seq "$turns"); do
-  # Heads of SmolLM2 are 64 values of 9: 16 would leave heads of an odd width.
+  # A sixteenth of the widths as in the paper, and an eighth of those of the small model.
   reduction=16 repetitions=1
   rows llama "$turn"
   reduction=8 repetitions=2

@@ -4,6 +4,7 @@ EXTRA_DIST += \
 	%D%/HACKING.md \
 	%D%/QUANTIZERS.md \
 	%D%/TESTING.md \
+	%D%/side-tuning.svg \
 	%D%/internals/adapters.md \
 	%D%/internals/calibration.md \
 	%D%/internals/engine.md \
