@@ -36,6 +36,14 @@ rates ()
     while read -r n rate; do printf '%s*%s ' "$rate" "$n"; done
 }
 
+# What the stages say, without what differs from run to run.
+results ()
+{
+  sed -n '/"stages"/,$p' job.json |
+    grep -v -e '"seconds":' -e '"peak_bytes":' -e '"tokens_per_second":' -e '"counted_bytes":' |
+    sed '/"memory_bytes": {/,/}/d'
+}
+
 # ---- stopped, and on ----
 
 expect_status 5 qtk run job.toml
@@ -57,15 +65,13 @@ expect_status 0 qtk run job.toml --resume --set "$less" --threads 1
 test "$(rates job.json)" = '0.02*8 0.002*16 ' || fail "rates $(rates job.json)"
 expect_text 'change' job.json
 mv task.qtk resumed.qtk
-sed -n '/"stages"/,$p' job.json | grep -v -e '"seconds":' -e '"peak_bytes":' \
-  -e '"tokens_per_second":' >resumed
+results >resumed
 
 # ---- the same from the start ----
 
 expect_status 0 qtk run job.toml --set "$less" --threads 2
 cmp task.qtk resumed.qtk || fail "another adapter from the start"
-sed -n '/"stages"/,$p' job.json | grep -v -e '"seconds":' -e '"peak_bytes":' \
-  -e '"tokens_per_second":' | cmp - resumed || fail "other results from the start"
+results | cmp - resumed || fail "other results from the start"
 expect_status 0 qtk run job.toml --set stage.1.change='[]'
 cmp -s task.qtk resumed.qtk && fail "the change changes nothing"
 test "$(rates job.json)" = '0.02*24 ' || fail "rates $(rates job.json)"
