@@ -403,6 +403,130 @@ static int site_fold(struct site_run *r)
   return status == QTK_EJOB ? QTK_OK : status;
 }
 
+/* ---- the form ------------------------------------------------------------------------------- */
+
+/* A pair as the form says it, on the host. */
+struct formed {
+  struct qtk_form form;
+  const struct engine_param *a, *b;
+  float *x, *av, *bv, *with, *without; /* values; y with B and without */
+};
+
+static const struct engine_param *form_find(const struct site_run *r, const char *part,
+                                            int64_t rows, int64_t cols)
+{
+  char name[sizeof(((struct qtk_param *)0)->name)];
+  snprintf(name, sizeof name, "%s.%s", r->site->name, part ? part : "");
+  for (size_t k = 0; k < r->t->adapter->params.length; k++) {
+    const struct engine_param *p = &r->t->adapter->params.data[k];
+    if (strcmp(p->param.name, name) == 0 && p->param.ndim == 2 && p->param.shape[0] == rows &&
+        p->param.shape[1] == cols)
+      return p;
+  }
+  return NULL;
+}
+
+static int form_get(struct site_run *r, const struct qtk_tensor *from, float **values)
+{
+  *values = malloc(site_bytes(from));
+  return *values ? qtk_device_download(r->t->ctx, *values, from->data, site_bytes(from))
+                 : qtk_error_memory(site_bytes(from), "values");
+}
+
+/* B is taken away for a moment. */
+static int form_run(struct site_run *r, struct formed *f)
+{
+  const struct qtk_tensor *b = &f->b->value;
+  int status = fold_tuned(r, f->with);
+  float *none = calloc(1, site_bytes(b));
+  if (none == NULL)
+    return qtk_error_memory(site_bytes(b), "values");
+  if (status == QTK_OK)
+    status = qtk_device_upload(r->t->ctx, b->data, none, site_bytes(b));
+  if (status == QTK_OK)
+    status = qtk_adapter_changed(r->t, 1);
+  if (status == QTK_OK)
+    status = fold_tuned(r, f->without);
+  if (status == QTK_OK)
+    status = qtk_device_upload(r->t->ctx, b->data, f->bv, site_bytes(b));
+  free(none);
+  return status == QTK_OK ? qtk_adapter_changed(r->t, 1) : status;
+}
+
+/* (B A x) of a token, at one of its rows. */
+static double form_product(const struct site_run *r, const struct formed *f, int64_t token,
+                           int64_t row)
+{
+  int64_t rank = f->form.rank, cols = r->site->cols;
+  double sum = 0;
+  for (int64_t k = 0; k < rank; k++) {
+    double low = 0;
+    for (int64_t j = 0; j < cols; j++)
+      low += (double)f->av[k * cols + j] * (double)f->x[token * cols + j];
+    sum += (double)f->bv[row * rank + k] * low;
+  }
+  return sum;
+}
+
+static void form_compare(struct site_run *r, const struct formed *f)
+{
+  double root = sqrt((double)f->form.rank), worst = 0, most = 0, size = 0;
+  double scale = f->form.alpha / (f->form.rooted ? root : root * root);
+  int64_t rows = r->site->rows;
+  for (int64_t i = 0; i < qtk_check_values(&r->y); i += 7) {
+    double wanted = scale * form_product(r, f, i / rows, i % rows);
+    worst = fmax(worst, fabs((double)f->with[i] - (double)f->without[i] - wanted));
+    most = fmax(most, fabs(wanted));
+    size = fmax(size, fabs((double)f->with[i]));
+  }
+  qtk_check_that(r->t->c, worst <= 2e-3 * most + 1e-5 * size, "computes what its form says",
+                 "%s: it adds pairs of rank %lld, scaled by %g, with an error of %g in %g", r->what,
+                 (long long)f->form.rank, scale, worst, most);
+}
+
+static int form_pairs(struct site_run *r, struct formed *f)
+{
+  int status = form_get(r, &r->x, &f->x);
+  f->with = malloc(site_bytes(&r->y));
+  f->without = malloc(site_bytes(&r->y));
+  if (f->with == NULL || f->without == NULL)
+    return qtk_error_memory(site_bytes(&r->y), "a site");
+  if (status == QTK_OK)
+    status = form_get(r, &f->a->value, &f->av);
+  if (status == QTK_OK)
+    status = form_get(r, &f->b->value, &f->bv);
+  if (status == QTK_OK)
+    status = form_run(r, f);
+  if (status == QTK_OK)
+    form_compare(r, f);
+  return status;
+}
+
+static int site_form(struct site_run *r)
+{
+  struct formed f = {.a = NULL};
+  int status = QTK_OK;
+  if (r->t->ops->form == NULL)
+    return QTK_OK;
+  r->t->ops->form(r->t->adapter->options, &f.form);
+  if (f.form.kind == QTK_FORM_PAIRS) {
+    f.a = form_find(r, f.form.a, f.form.rank, r->site->cols);
+    f.b = form_find(r, f.form.b, r->site->rows, f.form.rank);
+  }
+  if (f.a != NULL && f.b != NULL)
+    status = form_pairs(r, &f);
+  else
+    qtk_check_that(r->t->c, f.form.kind == QTK_FORM_OWN, "computes what its form says",
+                   "%s: no parameters '%s' and '%s' of that rank", r->what,
+                   f.form.a ? f.form.a : "NULL", f.form.b ? f.form.b : "NULL");
+  free(f.x);
+  free(f.av);
+  free(f.bv);
+  free(f.with);
+  free(f.without);
+  return status;
+}
+
 /* ---- names --------------------------------------------------------------------------------
  */
 
@@ -480,6 +604,8 @@ static int site_try(struct qtk_adapter_trial *t, int index)
       status = site_beside(&r);
     if (status == QTK_OK)
       status = site_fold(&r);
+    if (status == QTK_OK)
+      status = site_form(&r);
   }
   site_end(&r);
   return status;

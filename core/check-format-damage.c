@@ -18,8 +18,9 @@
 /* A copy of the sample, one file of which is damaged. */
 struct damage {
   struct qtk_check *c;
+  int small;  /* the smallest file is damaged, not the largest */
   char *copy; /* of the sample: what is opened */
-  char *file; /* in it: the largest */
+  char *file; /* in it: the one to damage */
   char *data; /* of that file */
   size_t size;
 };
@@ -38,17 +39,18 @@ static int damage_copy_file(const char *from, const char *to)
   return status;
 }
 
-/* File `name` of a folder; *largest is the size of the largest so far, d->file it. */
+/* File `name` of a folder; *most is the size of the one to damage so far, d->file it. */
 static int damage_copy_name(struct damage *d, const char *sample, const char *name,
-                            uint64_t *largest)
+                            uint64_t *most)
 {
   uint64_t size;
   char *from = qtk_path_join(sample, name), *to = qtk_path_join(d->copy, name);
   int status = from && to ? QTK_OK : QTK_ENOMEM;
   if (status == QTK_OK && !qtk_path_is_dir(from)) {
     status = damage_copy_file(from, to);
-    if (status == QTK_OK && qtk_path_size(to, &size) == QTK_OK && size >= *largest) {
-      *largest = size;
+    if (status == QTK_OK && qtk_path_size(to, &size) == QTK_OK &&
+        (d->small ? size <= *most : size >= *most)) {
+      *most = size;
       free(d->file);
       d->file = to;
       to = NULL;
@@ -63,13 +65,13 @@ static int damage_copy_folder(struct damage *d, const char *sample)
 {
   char **names;
   size_t n;
-  uint64_t largest = 0;
+  uint64_t most = d->small ? UINT64_MAX : 0;
   int status = qtk_list_dir(sample, &names, &n);
   if (status != QTK_OK)
     return status;
   status = qtk_make_dirs(d->copy);
   for (size_t i = 0; i < n && status == QTK_OK; i++)
-    status = damage_copy_name(d, sample, names[i], &largest);
+    status = damage_copy_name(d, sample, names[i], &most);
   free(names);
   return status;
 }
@@ -134,6 +136,7 @@ static int damage_use(struct damage *d)
     return status;
   for (int i = 0; i < 4096 && ops->tensor(h, i, &info) == 1; i++)
     damage_use_tensor(ops, h, i);
+  qtk_check_format_is_adapter(d->c, h);
   ops->config(h);
   if (ops->tokenizer != NULL)
     ops->tokenizer(h);
@@ -186,9 +189,9 @@ static int damage_flip(struct damage *d, int piece)
   return status;
 }
 
-static int damage_sample(struct qtk_check *c, const char *sample, int piece)
+static int damage_sample(struct qtk_check *c, const char *sample, int piece, int small)
 {
-  struct damage d = {.c = c};
+  struct damage d = {.c = c, .small = small};
   uint64_t size = 0;
   if (!qtk_path_is_dir(sample) && qtk_path_size(sample, &size) == QTK_OK && size > DAMAGE_BYTES) {
     qtk_check_skip(c, "refuses a file that is cut off", "the sample is larger than %u MiB",
@@ -202,12 +205,22 @@ static int damage_sample(struct qtk_check *c, const char *sample, int piece)
   return status < 0 ? status : 1;
 }
 
+/* Adapters are read whole when they are opened, and so the other file of a folder too. */
+static int damage_is_small(const struct qtk_check *c, const char *sample)
+{
+  const struct qtk_format_ops *ops = &c->plugin->ops.format;
+  return ops->adapter != NULL && ops->create == NULL && qtk_path_is_dir(sample);
+}
+
 int qtk_check_format_damage(struct qtk_check *c, int i)
 {
-  if (i > DAMAGE_PIECES)
+  int small = i > DAMAGE_PIECES, piece = small ? i - DAMAGE_PIECES - 1 : i;
+  if (piece > DAMAGE_PIECES)
     return 0;
   char *sample = qtk_check_format_sample(c, "refuses a file that is cut off");
-  int status = sample ? damage_sample(c, sample, i) : 0;
+  int status = sample && (!small || damage_is_small(c, sample))
+                   ? damage_sample(c, sample, piece, small)
+                   : 0;
   free(sample);
   return status;
 }

@@ -145,8 +145,7 @@ static int write_again(struct writing *w)
 
 /* ---- writing it ------------------------------------------------------------------------- */
 
-/* The digest of all that lies under the path, to compare two writings. */
-static int write_digest(const char *path, uint8_t out[QTK_DIGEST_BYTES])
+int qtk_check_format_digest(const char *path, uint8_t out[QTK_DIGEST_BYTES])
 {
   struct qtk_digest all;
   uint8_t one[QTK_DIGEST_BYTES];
@@ -170,20 +169,21 @@ static int write_digest(const char *path, uint8_t out[QTK_DIGEST_BYTES])
   return status;
 }
 
-static void write_result(struct writing *w, const struct qtk_export_result *r)
+void qtk_check_format_result(struct qtk_check *c, const char *path, const char *set,
+                             const struct qtk_export_result *r)
 {
   uint64_t sum = 0, bytes;
   int there = 1;
   for (int i = 0; i < r->n_files; i++) {
-    char *file = r->files[i][0] && qtk_path_is_dir(w->path) ? qtk_path_join(w->path, r->files[i])
-                                                            : qtk_path_join(NULL, w->path);
+    char *file = r->files[i][0] && qtk_path_is_dir(path) ? qtk_path_join(path, r->files[i])
+                                                         : qtk_path_join(NULL, path);
     there &= file != NULL && qtk_path_size(file, &bytes) == QTK_OK;
     sum += there ? bytes : 0;
     free(file);
   }
-  qtk_check_that(w->c, r->n_files > 0 && there && sum == r->bytes,
+  qtk_check_that(c, r->n_files > 0 && there && sum == r->bytes,
                  "tells the files that it wrote, and their bytes",
-                 "%s: %d files of %llu bytes, found %llu", w->set, r->n_files,
+                 "%s: %d files of %llu bytes, found %llu", set, r->n_files,
                  (unsigned long long)r->bytes, (unsigned long long)sum);
 }
 
@@ -216,7 +216,7 @@ static int write_all(struct writing *w)
     status = w->ops->finish(writer, &result);
   if (!qtk_check_status(w->c, status, "writes a model", w->set))
     return 0;
-  write_result(w, &result);
+  qtk_check_format_result(w->c, w->path, w->set, &result);
   write_measured(w, &result);
   free(result.files);
   return 1;
@@ -252,12 +252,12 @@ static int write_abort(struct writing *w, int tensors)
 static int write_twice(struct writing *w)
 {
   uint8_t first[QTK_DIGEST_BYTES], second[QTK_DIGEST_BYTES];
-  int status = write_digest(w->path, first);
+  int status = qtk_check_format_digest(w->path, first);
   if (status == QTK_OK)
     status = qtk_remove_tree(w->path);
   if (status != QTK_OK || !write_all(w))
     return status;
-  status = write_digest(w->path, second);
+  status = qtk_check_format_digest(w->path, second);
   if (status == QTK_OK)
     qtk_check_that(w->c, memcmp(first, second, sizeof first) == 0, "writes the same bytes twice",
                    "%s", w->set);

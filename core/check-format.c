@@ -20,6 +20,10 @@ char *qtk_check_format_sample(struct qtk_check *c, const char *promise)
   if (path != NULL && qtk_path_exists(path))
     return path;
   free(path);
+  path = c->options->sample ? NULL : qtk_path_join(c->folder, QTK_CHECK_ADAPTER);
+  if (path != NULL && qtk_path_exists(path))
+    return path;
+  free(path);
   qtk_check_skip(c, promise, "there is no file to read: name one with --sample");
   return NULL;
 }
@@ -165,6 +169,7 @@ static int strangers_run(struct qtk_check *c, int i)
 
 const struct qtk_check_section qtk_check_format[] = {{"strangers", strangers_run},
                                                      {"writing", qtk_check_format_write},
+                                                     {"adapters", qtk_check_format_adapter},
                                                      {"reading", qtk_check_format_read},
                                                      {"damage", qtk_check_format_damage},
                                                      {NULL, NULL}};

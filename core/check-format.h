@@ -4,9 +4,13 @@
 #define QTK_CORE_CHECK_FORMAT_H
 
 #include "core/check-suite.h"
+#include "core/digest.h"
+
+#define QTK_CHECK_ADAPTER "adapter" /* in the folder: one that the format wrote */
 
 /* Pieces of sections; see struct qtk_check_section. */
 int qtk_check_format_write(struct qtk_check *c, int i);
+int qtk_check_format_adapter(struct qtk_check *c, int i);
 int qtk_check_format_read(struct qtk_check *c, int i);
 int qtk_check_format_damage(struct qtk_check *c, int i);
 
@@ -14,6 +18,15 @@ int qtk_check_format_damage(struct qtk_check *c, int i);
  * an earlier piece. NULL: nothing, and then it was said that `promise` is skipped. Freed
  * with free. */
 char *qtk_check_format_sample(struct qtk_check *c, const char *promise);
+
+/* The digest of all that lies under the path, to compare two writings. */
+int qtk_check_format_digest(const char *path, uint8_t out[QTK_DIGEST_BYTES]);
+/* That these files are there, with so many bytes. */
+void qtk_check_format_result(struct qtk_check *c, const char *path, const char *set,
+                             const struct qtk_export_result *result);
+
+/* 1 if what is open is an adapter and no model; then it has looked at its parameters. */
+int qtk_check_format_is_adapter(struct qtk_check *c, void *h);
 
 /* The bid for a file or folder that is there. */
 int qtk_check_format_probe(struct qtk_check *c, const char *path, int *bid);

@@ -59,6 +59,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/check-child.h \
 	%D%/check-format.c \
 	%D%/check-format.h \
+	%D%/check-format-adapter.c \
 	%D%/check-format-damage.c \
 	%D%/check-format-read.c \
 	%D%/check-format-write.c \

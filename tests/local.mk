@@ -165,6 +165,7 @@ CONFORM_TESTS = \
 	%D%/conform/bad-adapter.sh \
 	%D%/conform/bad-backend.sh \
 	%D%/conform/bad-format.sh \
+	%D%/conform/bad-format-adapter.sh \
 	%D%/conform/bad-quantizer.sh \
 	%D%/conform/suites.sh
 

@@ -174,6 +174,20 @@ int peft_config_check(const json_t *root, struct peft_config *c)
   return rc == QTK_OK ? config_pattern(root, "alpha_pattern", c->alpha) : rc;
 }
 
+/* What is read can be written, a line for each value, and is then not too long to be read. */
+static int config_measure(const json_t *root)
+{
+  char *text = peft_json(root);
+  size_t n = text ? strlen(text) : 0;
+  free(text);
+  if (!text)
+    return qtk_error(QTK_ENOMEM, "out of memory for " PEFT_CONFIG);
+  return n <= CONFIG_MAX / 2 ? QTK_OK
+                             : qtk_error(QTK_EINPUT, "%s: %zu bytes, a line for each value: at "
+                                                     "most %u are allowed",
+                                         PEFT_CONFIG, n, CONFIG_MAX / 2);
+}
+
 int peft_config_read(const char *folder, json_t **root, struct peft_config *config)
 {
   json_error_t error;
@@ -186,6 +200,8 @@ int peft_config_read(const char *folder, json_t **root, struct peft_config *conf
   *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
   rc = *root ? peft_config_check(*root, config)
              : qtk_error(QTK_EINPUT, "%s: line %d: %s", PEFT_CONFIG, error.line, error.text);
+  if (rc == QTK_OK)
+    rc = config_measure(*root);
   if (rc == QTK_OK)
     config_warn(*root);
   free(text);

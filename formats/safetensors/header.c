@@ -117,8 +117,8 @@ static int header_by_place(const void *a, const void *b)
  * hole, as the format demands. */
 static int header_fit(struct safetensors_list *list, size_t first, uint64_t room)
 {
-  struct safetensors_tensor *t = list->items + first;
   size_t n = list->n - first;
+  struct safetensors_tensor *t = n ? list->items + first : NULL;
   if (n)
     qsort(t, n, sizeof *t, header_by_place);
   uint64_t end = 0;

@@ -66,6 +66,8 @@ bad lowrank 's/matmul(ctx, 1, 0, 1, &du, &keep->input, 1,/matmul(ctx, 1, 0, stat
   "gives the gradients of its parameters"
 bad lowrank 's/trains = pair->gradient\[0\].data != NULL/trains = 1/' \
   "runs backward where another adapter trains"
+bad lowrank 's/\.alpha = (double)rank/.alpha = 1/' "computes what its form says"
+bad lowrank 's/\.a = "a", \.b = "b"/.a = "b", .b = "a"/' "computes what its form says"
 bad scales 's/^static const struct qtk_adapter_ops/static size_t less(void *h, int64_t tokens)\
 {\
   (void)h;\

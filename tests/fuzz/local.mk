@@ -28,6 +28,11 @@ FUZZERS += %D%/fuzz-job
 %C%_fuzz_job_LDADD = $(UNIT_LIBS)
 %C%_fuzz_job_LDFLAGS = $(FUZZ_LINK)
 
+FUZZERS += %D%/fuzz-peft
+%C%_fuzz_peft_SOURCES = %D%/fuzz-peft.c $(FUZZ_MAIN)
+%C%_fuzz_peft_LDADD = $(BLACK_LIBS)
+%C%_fuzz_peft_LDFLAGS = $(FUZZ_LINK)
+
 FUZZERS += %D%/fuzz-safetensors
 %C%_fuzz_safetensors_SOURCES = %D%/fuzz-safetensors.c $(FUZZ_MAIN)
 %C%_fuzz_safetensors_LDADD = $(BLACK_LIBS)
