@@ -69,6 +69,7 @@ BLACK_TESTS = \
 	%D%/numeric/calibrate \
 	%D%/numeric/choices \
 	%D%/numeric/dataset-model \
+	%D%/numeric/emef \
 	%D%/numeric/engine \
 	%D%/numeric/full \
 	%D%/numeric/generate \
@@ -235,6 +236,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_block_gradient_LDADD = $(MODEL_LIBS)
 %C%_numeric_choices_LDADD = $(MODEL_LIBS)
 %C%_numeric_dataset_model_LDADD = $(MODEL_LIBS)
+%C%_numeric_emef_LDADD = $(MODEL_LIBS)
 %C%_numeric_engine_LDADD = $(MODEL_LIBS)
 %C%_numeric_full_LDADD = $(MODEL_LIBS)
 %C%_numeric_generate_LDADD = $(MODEL_LIBS)
