@@ -191,6 +191,7 @@ LONG_TESTS = \
 	%D%/long/llamacpp.sh \
 	%D%/long/perplexity.sh \
 	%D%/long/smollm2-choices.sh \
+	%D%/long/smollm2-memory.sh \
 	%D%/long/smollm2-optq.sh \
 	%D%/long/smollm2-own-integers.sh \
 	%D%/long/smollm2-perplexity.sh \
