@@ -219,6 +219,15 @@ static int bound_says(const struct qtk_tuned *t, struct qtk_model *m)
          strstr(qtk_error_message(), "--force") != NULL;
 }
 
+/* The base is its own, but for what lies on it. */
+static int bound_names(const struct qtk_tuned *between)
+{
+  char name[64];
+
+  snprintf(name, sizeof name, "without \"%s\"", between->name);
+  return strstr(qtk_error_message(), name) != NULL && strstr(qtk_error_message(), "--force") != NULL;
+}
+
 static void bound_order(void)
 {
   struct qtk_model *m = bound_model(1), *other = bound_model(1), *plain = bound_model(0);
@@ -232,7 +241,7 @@ static void bound_order(void)
          "forced onto it, and says so");
   test_must(qtk_model_adapt(ctx, m, low, 0), "adapt");
   rc = qtk_model_check_bound(ctx, m, first, 0);
-  tap_ok(rc == QTK_EMISMATCH && bound_says(first, m),
+  tap_ok(rc == QTK_EMISMATCH && bound_names(low) && !strstr(qtk_error_message(), "another base"),
          "refused on top of one that it was not trained on: %s", qtk_error_message());
   struct qtk_tuned *high = bound_tuned(m, 2);
   rc = qtk_model_check_bound(ctx, other, high, 0);

@@ -73,11 +73,17 @@ static json_t *curve(const double *values, size_t n, const char *more)
 static void add_adapt(json_t *report)
 {
   const double losses[] = {4.0, 3.0, 2.5, 2.0}, others[] = {3.5, 2.75};
+  const struct qtk_arena memory = {.peak = 1000,
+                                   .n_categories = 3,
+                                   .categories = {{.what = "weights", .part = 500},
+                                                  {.what = "tape", .part = 300},
+                                                  {.what = "activations", .part = 200}}};
   struct qtk_report_adapt a = {.trainable = 2944,
                                .bytes = 5900,
                                .steps = 20,
                                .tokens = 4000,
                                .tokens_per_second = 357.6,
+                               .memory = &memory,
                                .loss = curve(losses, 4, "learning_rate"),
                                .validation = curve(others, 2, NULL),
                                .best = 10,
@@ -85,6 +91,10 @@ static void add_adapt(json_t *report)
   json_t *stage = qtk_report_stage(report, "adapt", "scales");
   assert_int_equal(qtk_report_adapt(stage, &a), QTK_OK);
   assert_int_equal(qtk_report_end_stage(stage, 3, 300000000), QTK_OK);
+  const json_t *kinds = json_object_get(stage, "memory_bytes");
+  assert_int_equal(json_integer_value(json_object_get(stage, "counted_bytes")), 1000);
+  assert_int_equal(json_integer_value(json_object_get(kinds, "activations")), 500);
+  assert_int_equal(json_object_size(kinds), 2);
   json_decref(a.loss);
   json_decref(a.validation);
 }
@@ -302,7 +312,7 @@ static void tuning(void **state)
       "poet: perplexity 12.5"};
   json_t *report = tuned();
   struct qtk_str s = {0}, page = {0};
-  char *text;
+  char *part;
   (void)state;
   assert_int_equal(qtk_report_table(report, &s), QTK_OK);
   assert_int_equal(qtk_report_html(report, &page), QTK_OK);
@@ -316,19 +326,19 @@ static void tuning(void **state)
   assert_non_null(strstr(page.data, "2 evaluate, poet"));
   assert_non_null(strstr(page.data, "2 evaluate, &lt;sums&gt;"));
   /* 640 wide from 48 on, 200 high from 24 on; steps 5 to 20, losses 2 to 4. */
-  text = between(page.data, "Loss while training", "points=\"", "\"");
-  assert_string_equal(text, "48.0,24.0 261.3,124.0 474.7,174.0 688.0,224.0 ");
-  free(text);
-  text = between(page.data, "0 adapt scales", "0 adapt scales, ", "&ensp;");
-  assert_string_equal(text, "validation");
-  free(text);
-  text = between(strstr(page.data, "Loss while training"), "<polyline", "<circle cx=\"688", "<svg");
-  assert_non_null(strstr(text, "points=\"48.0,74.0 261.3,149.0 \""));
-  assert_non_null(strstr(text, "<title>step 10: 2.75</title>"));
-  free(text);
-  text = between(page.data, "Learning rate", "points=\"", "\"");
-  assert_string_equal(text, "48.0,24.0 261.3,90.7 474.7,157.3 688.0,224.0 ");
-  free(text);
+  part = between(page.data, "Loss while training", "points=\"", "\"");
+  assert_string_equal(part, "48.0,24.0 261.3,124.0 474.7,174.0 688.0,224.0 ");
+  free(part);
+  part = between(page.data, "0 adapt scales", "0 adapt scales, ", "&ensp;");
+  assert_string_equal(part, "validation");
+  free(part);
+  part = between(strstr(page.data, "Loss while training"), "<polyline", "<circle cx=\"688", "<svg");
+  assert_non_null(strstr(part, "points=\"48.0,74.0 261.3,149.0 \""));
+  assert_non_null(strstr(part, "<title>step 10: 2.75</title>"));
+  free(part);
+  part = between(page.data, "Learning rate", "points=\"", "\"");
+  assert_string_equal(part, "48.0,24.0 261.3,90.7 474.7,157.3 688.0,224.0 ");
+  free(part);
   json_decref(report);
   qtk_str_free(&s);
   qtk_str_free(&page);
