@@ -338,7 +338,11 @@ static void torch_steps(const char *name, const char *path, const json_t *said)
   double most = 0.0;
 
   run_batch(&r, path);
-  const struct qtk_examples examples = {SEQUENCES, r.starts, r.ids, r.targets, r.weights};
+  const struct qtk_examples examples = {.n = SEQUENCES,
+                                        .starts = r.starts,
+                                        .ids = r.ids,
+                                        .targets = r.targets,
+                                        .weights = r.weights};
   test_must(qtk_train_new(ctx, r.m.engine, 0, &rule, &examples, &train), "training");
   for (size_t i = 0; i < 4; i++) {
     test_must(qtk_train_next(train, &step), "step");
