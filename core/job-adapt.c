@@ -13,7 +13,7 @@ const char *const qtk_job_adapt_keys[] = {
     "steps",   "epochs",       "batch",      "micro_batch",    "length",   "learning_rate",
     "schedule", "warmup",      "optimizer",  "weight_decay",   "beta1",    "beta2",
     "epsilon", "clip",         "checkpoint", "save_every", "evaluate_every", "patience",
-    "keep",    "change",       NULL};
+    "keep_values", "change",   NULL};
 
 static const char *const adapt_change_keys[] = {"step", "learning_rate", "clip", NULL};
 static const char *const adapt_data_keys[] = {"path",    "template", "train_on",
@@ -198,7 +198,7 @@ static int adapt_evaluation(const struct qtk_toml *table, struct qtk_job_trainin
     rc = qtk_job_int(table, "evaluate_every", 1, INT64_C(1) << 40, &t->evaluate_every);
   if (rc == QTK_OK)
     rc = qtk_job_int(table, "patience", 0, 1 << 20, &t->patience);
-  return rc == QTK_OK ? adapt_word(table, "keep", adapt_keeps, &t->keep) : rc;
+  return rc == QTK_OK ? adapt_word(table, "keep_values", adapt_keeps, &t->keep) : rc;
 }
 
 int qtk_job_read_training(const struct qtk_toml *table, struct qtk_job_training *t)
@@ -332,7 +332,7 @@ static int adapt_check_validation(const struct qtk_job_stage *stage)
   for (size_t i = 0; i < sizeof keys / sizeof *keys && node == NULL; i++)
     node = qtk_toml_get(stage->table, keys[i]);
   if (node == NULL && strcmp(stage->training.keep, "best") == 0)
-    node = qtk_toml_get(stage->table, "keep");
+    node = qtk_toml_get(stage->table, "keep_values");
   if (node == NULL || stage->validation.node != NULL)
     return QTK_OK;
   return qtk_toml_error(node, "%s without data to measure on: give the stage validation = "

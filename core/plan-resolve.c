@@ -277,7 +277,7 @@ static int resolve_training(const struct qtk_job_training *t, struct qtk_toml *t
       (rc = qtk_toml_set_text(table, "checkpoint", t->checkpoint)) != QTK_OK ||
       (rc = qtk_toml_set_int(table, "save_every", t->save_every)) != QTK_OK)
     return rc;
-  return qtk_toml_set_text(table, "keep", t->keep);
+  return qtk_toml_set_text(table, "keep_values", t->keep);
 }
 
 static int resolve_adapt(const struct qtk_plan_stage *stage, struct qtk_toml *table)

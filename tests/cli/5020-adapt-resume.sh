@@ -25,7 +25,7 @@ length = 64
 learning_rate = 0.02
 save_every = 4
 evaluate_every = 12
-keep = "best"
+keep_values = "best"
 [[stage]]
 run = "evaluate"
 perplexity = { data = "$text", context = 64, windows = 8 }

@@ -28,3 +28,12 @@ for job in peqa-3 peqa-3-group peqa-4 peqa-4-group; do
          | $m.merge.max_logit_difference == 0 and $m.bytes == $q.bytes' "$report" >/dev/null ||
     fail "$job: the merged model is another, or larger"
 done
+
+# The base run again, or its hidden states kept: the same bits.
+cp examples/papers/qst.json kept.json
+sed 's/^method = "qst"/&\nkeep = "recompute"/' examples/papers/qst.toml >examples/papers/again.toml
+expect_status 0 qtk run examples/papers/again.toml --set model.path="$model" \
+  --set output.bundle=again.qtk --set output.report=again.json
+test "$(jq -c '[.stages[] | select(.perplexity) | .perplexity.value]' kept.json)" = \
+  "$(jq -c '[.stages[] | select(.perplexity) | .perplexity.value]' "$(find . -name again.json)")" ||
+  fail "a side network over a base that is run again is another"

@@ -48,5 +48,5 @@ checkpoint = "block"'
 trained full 'method = "full"
 checkpoint = "block"'
 trained side 'method = "qst"
-reduction = 3'
+reduction = 4'
 long_end
