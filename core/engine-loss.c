@@ -83,6 +83,16 @@ static int loss_plain(struct loss *l, struct qtk_tensor *logits, int64_t t0, int
   return rc;
 }
 
+/* The teacher's logits of a chunk. */
+static int loss_taught(struct loss *l, const struct qtk_tensor *logits, int64_t t0,
+                       struct qtk_tensor *taught)
+{
+  *taught = qtk_rows_of(&l->teacher, 0, qtk_tensor_rows(logits));
+  return l->s->lesson != NULL
+             ? qtk_lesson_spread(l->s->ctx, l->s->lesson, t0, logits, taught)
+             : qtk_engine_logits(l->s->teacher, &l->s->taught, t0, taught);
+}
+
 static int loss_adapter(struct loss *l, struct qtk_tensor *logits, int64_t t0, int64_t n)
 {
   const struct engine_adapter *a = l->objective;
@@ -90,10 +100,8 @@ static int loss_adapter(struct loss *l, struct qtk_tensor *logits, int64_t t0, i
   double sum = 0.0, weight = 0.0;
   int rc = QTK_OK;
 
-  if (l->teacher.data != NULL) {
-    taught = qtk_rows_of(&l->teacher, 0, n);
-    rc = qtk_engine_logits(l->s->teacher, &l->s->taught, t0, &taught);
-  }
+  if (l->teacher.data != NULL)
+    rc = loss_taught(l, logits, t0, &taught);
   if (rc == QTK_OK)
     rc = a->ops->loss(l->s->ctx, a->h, l->batch, t0, n, logits, block_given(&taught),
                       l->dhidden != NULL ? logits : NULL, &sum, &weight);
@@ -170,24 +178,36 @@ int qtk_engine_needs_teacher(const struct qtk_engine *e)
          a->ops->teacher(a->options) != QTK_TEACHER_NONE;
 }
 
+/* What there is of a teacher: tokens and vocabulary; 0 of nothing. */
+struct loss_source {
+  int64_t tokens, vocabulary;
+};
+
+static struct loss_source loss_source(const struct qtk_session *s)
+{
+  if (s->lesson != NULL)
+    return (struct loss_source){s->lesson->tokens, s->lesson->vocabulary};
+  if (s->teacher != NULL)
+    return (struct loss_source){qtk_tensor_rows(&s->taught), s->teacher->arch->vocabulary};
+  return (struct loss_source){0, 0};
+}
+
 /* Memory for the teacher's logits, which an objective that compares with them must have. */
 static int loss_teacher(struct loss *l)
 {
-  const struct qtk_engine *teacher = l->s->teacher;
+  const struct loss_source teacher = loss_source(l->s);
   int64_t vocabulary = l->s->engine->arch->vocabulary;
 
   if (!qtk_engine_needs_teacher(l->s->engine))
     return QTK_OK;
-  if (teacher == NULL)
+  if (teacher.vocabulary == 0)
     return qtk_error(QTK_EJOB, "adapter %s: its loss needs a teacher's logits, and there are none",
                      l->objective->name);
-  if (teacher->arch->vocabulary != vocabulary ||
-      qtk_tensor_rows(&l->s->taught) != l->batch->tokens)
+  if (teacher.vocabulary != vocabulary || teacher.tokens != l->batch->tokens)
     return qtk_error(QTK_EINPUT, "a teacher with a vocabulary of %lld over %lld tokens, and a "
                                  "student with %lld over %lld",
-                     (long long)teacher->arch->vocabulary,
-                     (long long)qtk_tensor_rows(&l->s->taught), (long long)vocabulary,
-                     (long long)l->batch->tokens);
+                     (long long)teacher.vocabulary, (long long)teacher.tokens,
+                     (long long)vocabulary, (long long)l->batch->tokens);
   return qtk_session_matrix_of(l->s, l->s->engine, ENGINE_TAUGHT, QTK_LOGIT_CHUNK, vocabulary,
                                "logits", &l->teacher);
 }

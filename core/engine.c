@@ -182,6 +182,13 @@ void qtk_session_teach(struct qtk_session *s, struct qtk_engine *teacher,
 {
   s->teacher = teacher;
   s->taught = teacher != NULL ? *hidden : (struct qtk_tensor){0};
+  s->lesson = NULL;
+}
+
+void qtk_session_learn(struct qtk_session *s, const struct qtk_lesson *lesson)
+{
+  qtk_session_teach(s, NULL, NULL);
+  s->lesson = lesson;
 }
 
 /* ---- services at a site ---------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #ifndef QTK_CORE_ENGINE_H
 #define QTK_CORE_ENGINE_H
 
+#include "core/lesson.h"
 #include "core/model.h"
 
 struct qtk_engine;
@@ -107,6 +108,8 @@ QTK_PUBLIC int qtk_engine_needs_teacher(const struct qtk_engine *e);
  * are borrowed; NULL: no teacher any more. */
 QTK_PUBLIC void qtk_session_teach(struct qtk_session *s, struct qtk_engine *teacher,
                                   const struct qtk_tensor *hidden);
+/* Instead of a teacher that runs: what it said of the same tokens before. Borrowed. */
+QTK_PUBLIC void qtk_session_learn(struct qtk_session *s, const struct qtk_lesson *lesson);
 
 /* Gradients for every parameter, zeroed, and known to the adapters. QTK_EPLUGIN if an
  * adapter with sites has no backward. */

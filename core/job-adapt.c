@@ -12,8 +12,8 @@ const char *const qtk_job_adapt_keys[] = {
     "run",     "name",         "method",     "targets",        "data",     "validation", "classes",
     "steps",   "epochs",       "batch",      "micro_batch",    "length",   "learning_rate",
     "schedule", "warmup",      "optimizer",  "weight_decay",   "beta1",    "beta2",
-    "epsilon", "clip",         "checkpoint", "save_every", "evaluate_every", "patience",
-    "keep_values", "change",   NULL};
+    "epsilon", "clip",         "checkpoint", "teacher",        "teacher_top", "save_every",
+    "evaluate_every", "patience", "keep_values", "change",     NULL};
 
 static const char *const adapt_change_keys[] = {"step", "learning_rate", "clip", NULL};
 static const char *const adapt_data_keys[] = {"path",    "template", "train_on",
@@ -22,6 +22,7 @@ static const char *const adapt_share_keys[] = {"share", NULL};
 static const char *const adapt_labels_keys[] = {"path", "columns", "label", "length", "tokens", NULL};
 static const char *const adapt_parts[] = {"response", "all", NULL};
 static const char *const adapt_checkpoints[] = {"auto", "block", "none", NULL};
+static const char *const adapt_teachers[] = {"run", "cache", NULL};
 static const char *const adapt_keeps[] = {"last", "best", NULL};
 
 /* ---- numbers and words -------------------------------------------------------------- */
@@ -215,6 +216,8 @@ int qtk_job_read_training(const struct qtk_toml *table, struct qtk_job_training 
                                  .epsilon = 1e-8,
                                  .clip = 1,
                                  .checkpoint = adapt_checkpoints[0],
+                                 .teacher = adapt_teachers[0],
+                                 .teacher_top = 64,
                                  .save_every = 50,
                                  .keep = adapt_keeps[0]};
   int rc = adapt_length(table, t);
@@ -226,6 +229,10 @@ int qtk_job_read_training(const struct qtk_toml *table, struct qtk_job_training 
     rc = adapt_changes(table, t);
   if (rc == QTK_OK)
     rc = adapt_word(table, "checkpoint", adapt_checkpoints, &t->checkpoint);
+  if (rc == QTK_OK)
+    rc = adapt_word(table, "teacher", adapt_teachers, &t->teacher);
+  if (rc == QTK_OK)
+    rc = qtk_job_int(table, "teacher_top", 1, 1 << 24, &t->teacher_top);
   return rc == QTK_OK ? adapt_evaluation(table, t) : rc;
 }
 

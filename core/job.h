@@ -102,6 +102,8 @@ struct qtk_job_training {
   const char *optimizer; /* of core/optimizer.h */
   double weight_decay, beta1, beta2, epsilon, clip;
   const char *checkpoint; /* "auto", "block", "none" */
+  const char *teacher;    /* "run", "cache" */
+  int64_t teacher_top;    /* tokens of its distribution that are kept */
   int64_t save_every, evaluate_every; /* steps; evaluate_every 0: a tenth of all */
   int64_t patience;                   /* evaluations; 0: to the end */
   const char *keep;                   /* "last", "best" */

@@ -128,6 +128,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/job-stage.c %D%/job-stage.h \
 	%D%/json.c %D%/json.h \
 	%D%/json-write.c \
+	%D%/lesson.c %D%/lesson.h \
 	%D%/log.c %D%/log.h \
 	%D%/mem.c %D%/mem.h \
 	%D%/model.c %D%/model.h \
@@ -202,6 +203,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/stage-adapt.c %D%/stage-adapt.h \
 	%D%/stage-adapt-change.c \
 	%D%/stage-adapt-course.c \
+	%D%/stage-adapt-lesson.c \
 	%D%/stage-adapt-state.c \
 	%D%/stage-budget.c \
 	%D%/stage-calibrate.c \

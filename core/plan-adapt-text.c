@@ -22,7 +22,7 @@ static void text_kinds(const struct qtk_plan_adapt *a, int checkpoint, int strea
     {"gradients", s->gradients},     {"optimizer", s->optimizer},
     {"adapter", s->adapters},        {"activations", s->activations},
     {"logits", s->logits},           {"scratch", s->scratch},
-    {"teacher", t->weights + t->activations}, {"best", a->best},
+    {"teacher", a->cached ? a->page : t->weights + t->activations}, {"best", a->best},
     {"data", a->text}};
   memcpy(kinds, all, sizeof all);
 }
@@ -84,6 +84,19 @@ static void text_memory(const struct qtk_plan_adapt *a, struct qtk_str *out)
     }
 }
 
+static void text_teacher(const struct qtk_plan_adapt *a, struct qtk_str *out)
+{
+  const char *held = a->stream ? "; its weights are held a block at a time, since all do not fit"
+                               : "";
+  char size[QTK_SIZE_TEXT];
+  if (a->cached)
+    qtk_str_printf(out, "  learns from the unquantized model, which runs once, before the training%s: "
+                        "of each token the %lld most likely next ones, %s on the disk\n",
+                   held, (long long)a->training.teacher_top, qtk_size_text(a->lessons, size));
+  else if (a->taught)
+    qtk_str_printf(out, "  learns from the unquantized model, which runs beside this one%s\n", held);
+}
+
 int qtk_plan_adapt_text(const struct qtk_plan *plan, size_t stage, struct qtk_str *out)
 {
   const struct qtk_plan_adapt *a = &plan->stages[stage].adapt;
@@ -101,10 +114,7 @@ int qtk_plan_adapt_text(const struct qtk_plan *plan, size_t stage, struct qtk_st
   text_memory(a, out);
   qtk_str_add(out, "\n  ");
   text_checkpoint(a, out);
-  if (a->taught)
-    qtk_str_printf(out, "  learns from the unquantized model, which runs beside this one%s\n",
-                   a->stream ? "; its weights are held a block at a time, since all do not fit"
-                             : "");
+  text_teacher(a, out);
   return out->failed ? qtk_error_memory(0, "a plan") : QTK_OK;
 }
 

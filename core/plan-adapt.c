@@ -283,6 +283,28 @@ static int adapt_teacher(const struct qtk_plan *plan, struct qtk_plan_stage *sta
                         a->method.loaded->plugin.name, plan->job->model);
 }
 
+/* How much of it is kept, if it runs once. */
+static int adapt_lessons(const struct qtk_plan *plan, struct qtk_plan_stage *stage)
+{
+  struct qtk_plan_adapt *a = &stage->adapt;
+  const struct qtk_toml *how = qtk_toml_get(stage->job->table, "teacher");
+  const struct qtk_toml *top = qtk_toml_get(stage->job->table, "teacher_top");
+  int64_t vocabulary = qtk_model_info(plan->model)->vocabulary;
+  a->cached = a->taught && strcmp(a->training.teacher, "cache") == 0;
+  if (!a->taught && (how != NULL || top != NULL))
+    return qtk_toml_error(how != NULL ? how : top, "%s: with its options here %s has no teacher",
+                          qtk_toml_key(how != NULL ? how : top),
+                          a->method.loaded->plugin.name);
+  if (top != NULL && !a->cached)
+    return qtk_toml_error(top, "teacher_top: nothing is kept of a teacher that runs beside the "
+                               "model; it needs teacher = \"cache\"");
+  if (a->cached && a->training.teacher_top > vocabulary)
+    return qtk_toml_error(top != NULL ? top : how, "teacher_top = %lld: the vocabulary has %lld "
+                                                   "tokens",
+                          (long long)a->training.teacher_top, (long long)vocabulary);
+  return QTK_OK;
+}
+
 static int adapt_targets(const struct qtk_plan_stage *stage)
 {
   struct qtk_pattern *pattern = NULL;
@@ -313,6 +335,8 @@ int qtk_plan_adapt(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_pl
     rc = adapt_unquantized(plan, stage);
   if (rc == QTK_OK)
     rc = adapt_teacher(plan, stage);
+  if (rc == QTK_OK)
+    rc = adapt_lessons(plan, stage);
   if (rc == QTK_OK)
     rc = adapt_add(plan, stage);
   if (rc == QTK_OK)

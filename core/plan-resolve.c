@@ -291,6 +291,10 @@ static int resolve_adapt(const struct qtk_plan_stage *stage, struct qtk_toml *ta
     rc = qtk_toml_set_text(table, "targets", job->targets);
   if (rc == QTK_OK)
     rc = resolve_training(t, table);
+  if (rc == QTK_OK && stage->adapt.taught)
+    rc = qtk_toml_set_text(table, "teacher", t->teacher);
+  if (rc == QTK_OK && stage->adapt.cached)
+    rc = qtk_toml_set_int(table, "teacher_top", t->teacher_top);
   if (rc == QTK_OK)
     rc = resolve_data(table, "data", &job->data);
   if (rc == QTK_OK)

@@ -13,6 +13,8 @@
 #include "core/log.h"
 #include "core/plan-stage.h"
 
+#define SIZES_LESSON (8 << 20) /* of a teacher's words at a time */
+
 /* ---- the bundle -------------------------------------------------------------------- */
 
 static void sizes_linears(const struct qtk_plan_quantize *q, int i, struct qtk_stored *t)
@@ -152,6 +154,23 @@ static uint64_t sizes_fold(const struct qtk_plan_fold *f)
   return f->layout.scale_bytes + (minima ? f->layout.zero_bytes : 0);
 }
 
+/* Tokens of a set of data; if it was not read, those that steps can take. */
+static int64_t sizes_tokens(const struct qtk_plan_adapt *a, const struct qtk_dataset *d)
+{
+  const struct qtk_job_training *t = &a->training;
+  int64_t steps = t->steps * t->batch * t->length;
+  if (d->name == NULL)
+    return d == &a->data_read ? steps : 0;
+  return d != &a->data_read || t->steps == 0 || steps > d->count.tokens ? d->count.tokens : steps;
+}
+
+/* What a teacher says before the training. */
+static uint64_t sizes_lessons(const struct qtk_plan_adapt *a)
+{
+  int64_t tokens = sizes_tokens(a, &a->data_read) + sizes_tokens(a, &a->validation_read);
+  return a->cached ? (uint64_t)tokens * qtk_lesson_bytes(a->training.teacher_top) : 0;
+}
+
 /* Values, moments and the best values; then the finished adapter. */
 static uint64_t sizes_checkpoint(const struct qtk_plan_adapt *a)
 {
@@ -165,7 +184,8 @@ static uint64_t sizes_state(const struct qtk_plan *plan)
   uint64_t bytes = 0;
   for (size_t s = 0; s < plan->n_stages; s++) {
     const struct qtk_plan_quantize *q = &plan->stages[s].quantize;
-    bytes += 4096 + q->calibrate.disk + sizes_checkpoint(&plan->stages[s].adapt);
+    bytes += 4096 + q->calibrate.disk + sizes_checkpoint(&plan->stages[s].adapt) +
+             plan->stages[s].adapt.lessons;
     for (size_t g = 0; g < q->n_groups; g++)
       bytes += q->groups[g].bytes + 4096;
     for (size_t k = 0; k < plan->stages[s].merge.n_folds; k++)
@@ -350,19 +370,38 @@ static int sizes_calibrate(struct qtk_plan *plan, struct qtk_plan_quantize *q, u
   return rc;
 }
 
+/* What is at hand of a teacher that ran before: a unit while it is made, a sequence later. */
+static uint64_t sizes_page(const struct qtk_plan_adapt *a)
+{
+  uint64_t page = (uint64_t)a->longest * qtk_lesson_bytes(a->training.teacher_top);
+  return page > SIZES_LESSON ? page : SIZES_LESSON;
+}
+
+/* While it runs. */
+static uint64_t sizes_before(const struct qtk_plan_adapt *a, int stream)
+{
+  const struct qtk_engine_sizes *t = &a->teacher[stream];
+  return t->weights + t->activations + t->logits + a->page + a->text;
+}
+
 /* Activations are made again, block by block, if that is asked for, or if all of them do not
  * fit; the teacher's weights are held a block at a time before that. Its own stay: sites show
- * their base's integers. */
+ * their base's integers. A teacher that runs before is not there any more. */
 static struct sizes_need sizes_adapt(struct qtk_plan_adapt *a, uint64_t room)
 {
   const struct qtk_job_training *t = &a->training;
   if (a->method.loaded == NULL)
     return (struct sizes_need){0};
+  a->lessons = sizes_lessons(a);
+  a->page = a->cached ? sizes_page(a) : 0;
   uint64_t least = qtk_plan_adapt_bytes(a, 0, 1);
   a->checkpoint = strcmp(t->checkpoint, "auto") == 0 ? least > room
                                                      : strcmp(t->checkpoint, "block") == 0;
-  a->stream = a->taught && qtk_plan_adapt_bytes(a, a->checkpoint, 0) > room;
+  uint64_t whole = a->cached ? sizes_before(a, 0) : qtk_plan_adapt_bytes(a, a->checkpoint, 0);
+  a->stream = a->taught && whole > room;
   uint64_t need = qtk_plan_adapt_bytes(a, a->checkpoint, a->stream);
+  if (a->cached && need < sizes_before(a, a->stream))
+    need = sizes_before(a, a->stream);
   return (struct sizes_need){need, need};
 }
 

@@ -190,6 +190,8 @@ static double time_training(const struct qtk_plan_adapt *a)
     tokens = t->epochs * (double)bytes / TIME_TOKEN;
   if (t->steps == 0 && a->data.tokens > 0 && t->epochs * (double)a->data.tokens < tokens)
     tokens = t->epochs * (double)a->data.tokens;
+  if (a->cached)
+    return tokens * (2 + a->checkpoint) + tokens / (t->steps == 0 && t->epochs > 1 ? t->epochs : 1);
   return tokens * (2 + a->checkpoint + a->taught);
 }
 

@@ -121,6 +121,8 @@ struct qtk_plan_adapt {
   int stream;                       /* the one of the two that is done */
   uint64_t best, text;              /* bytes of the best values; of data in memory */
   uint64_t base;                    /* bytes of the model that it tunes, all tensors */
+  int cached;                       /* it runs before the training alone */
+  uint64_t lessons, page;           /* bytes of what it says then: on the disk, in memory */
 };
 
 /* A tensor that an adapter is folded into. */

@@ -7,6 +7,7 @@
 #include <qtk/adapter.h>
 #include <qtk/ops.h>
 
+#include "core/lesson.h"
 #include "core/vec.h"
 
 /* Keys and values [sequences * capacity, width] that one block has cached. */
@@ -42,6 +43,7 @@ struct qtk_session {
   const char *what; /* that all its memory is counted as; NULL: each part as what it is */
   struct qtk_engine *teacher; /* NULL: none */
   struct qtk_tensor taught;   /* its hidden states of the pass at hand */
+  const struct qtk_lesson *lesson; /* in its place: what it said before; or NULL */
 
   QTK_VEC(struct session_cache) caches;
   QTK_VEC(struct session_memory) memories;

@@ -365,7 +365,8 @@ int qtk_adapt_finish(struct qtk_work *work, size_t stage, struct qtk_tuned *tune
 int qtk_stage_adapt_done(struct qtk_work *work, size_t i)
 {
   char name[STATE_NAME];
-  return qtk_state_remove(work->state, state_name(i, "train", name));
+  int rc = qtk_adapt_lessons_remove(work, i);
+  return rc == QTK_OK ? qtk_state_remove(work->state, state_name(i, "train", name)) : rc;
 }
 
 int qtk_stage_adapt_resume(struct qtk_work *work, size_t i)

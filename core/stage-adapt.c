@@ -84,12 +84,9 @@ static int adapt_open(struct adaptation *a)
                                   .options = m->options->values,
                                   .targets = a->work->plan->stages[a->stage].job->targets,
                                   .classes = a->plan->training.classes};
-  int rc = adapt_source(a);
   while (qtk_model_tuned(a->work->model, a->adapter) != NULL)
     a->adapter++;
-  return rc == QTK_OK
-             ? qtk_engine_open(a->work->ctx, a->work->model, &attached, 1, &a->engine)
-             : rc;
+  return qtk_engine_open(a->work->ctx, a->work->model, &attached, 1, &a->engine);
 }
 
 /* The unquantized model beside it, for a loss that compares with its logits: the one that the job
@@ -100,6 +97,8 @@ static int adapt_teach(struct adaptation *a)
   int rc;
   if (!a->plan->taught)
     return QTK_OK;
+  if (a->plan->cached)
+    return qtk_adapt_learn(a);
   qtk_model_account(model, "teacher");
   rc = a->plan->stream ? qtk_engine_open_blocks(a->work->ctx, model, &a->teacher)
                        : qtk_engine_open(a->work->ctx, model, NULL, 0, &a->teacher);
@@ -144,10 +143,15 @@ static int adapt_begin(struct adaptation *a)
   if (rc == QTK_OK)
     rc = adapt_read(a);
   if (rc == QTK_OK)
-    rc = adapt_open(a);
+    rc = adapt_source(a);
   if (rc != QTK_OK)
     return rc;
   a->steps = adapt_steps(a);
+  rc = qtk_adapt_lessons(a);
+  if (rc == QTK_OK)
+    rc = adapt_open(a);
+  if (rc != QTK_OK)
+    return rc;
   if (a->validation.examples.n > 0)
     a->evaluate_every = a->plan->training.evaluate_every > 0
                             ? a->plan->training.evaluate_every
@@ -164,11 +168,8 @@ static int adapt_begin(struct adaptation *a)
 static void adapt_end_training(struct adaptation *a)
 {
   qtk_train_free(a->train);
-  qtk_engine_close(a->teacher);
-  if (a->work->source != NULL)
-    qtk_model_account(a->work->source, "weights");
+  qtk_adapt_lessons_end(a);
   a->train = NULL;
-  a->teacher = NULL;
 }
 
 static void adapt_end(struct adaptation *a)

@@ -28,6 +28,12 @@ struct adapt_course {
   int stopped;       /* patience is at an end */
 };
 
+/* What the teacher said of the sequences of a set of data. */
+struct adapt_lessons {
+  struct qtk_lesson *list; /* [sequences], into the units; tokens 0: it was not asked. Or NULL */
+  QTK_VEC(struct qtk_state_unit *) units;
+};
+
 struct adaptation {
   struct qtk_work *work;
   size_t stage;
@@ -35,6 +41,9 @@ struct adaptation {
   struct qtk_dataset data, validation;
   struct qtk_model *opened; /* the model's file once more, as source */
   struct qtk_engine *engine, *teacher; /* teacher NULL: none */
+  struct adapt_lessons lessons[2]; /* of data and validation, where the teacher ran before */
+  struct qtk_session *lesson;      /* of the teacher while it does, as are its logits */
+  struct qtk_tensor spoken;
   int adapter; /* its number in the engine */
   struct qtk_train *train;
   int64_t steps, evaluate_every; /* evaluate_every 0: never */
@@ -65,6 +74,17 @@ json_t *qtk_changes_of(const struct qtk_job_training *t, int64_t step);
 int qtk_changes_check(const struct qtk_job_training *t, int64_t step, const json_t *said);
 /* Adds to QTK_ENUMERIC what can be done about it. */
 int qtk_adapt_diverged(const struct adaptation *a);
+
+/* ---- stage-adapt-lesson ---- */
+
+/* Where the teacher runs before the training: has it speak of all sequences that will be needed,
+ * but for those of which the state has its words; and gives it back. */
+int qtk_adapt_lessons(struct adaptation *a);
+/* The training learns from them. */
+int qtk_adapt_learn(struct adaptation *a);
+void qtk_adapt_lessons_end(struct adaptation *a);
+/* They go from the state. */
+int qtk_adapt_lessons_remove(struct qtk_work *work, size_t stage);
 
 /* ---- stage-adapt-state ---- */
 

@@ -10,6 +10,14 @@
 #include "core/error.h"
 #include "core/train-group.h"
 
+#define TRAIN_LESSONS 2 /* of the data that are learned and of those that are measured */
+
+/* What a teacher said of sequences. */
+struct train_lessons {
+  const struct qtk_examples *examples;
+  const struct qtk_lesson *list; /* NULL: nothing */
+};
+
 struct qtk_train {
   struct qtk_context *ctx;
   struct qtk_engine *engine;
@@ -19,6 +27,8 @@ struct qtk_train {
   struct qtk_session *session; /* of a group */
   struct qtk_engine *teacher;  /* NULL: none */
   struct qtk_session *lesson;  /* of the teacher */
+  struct train_lessons lessons[TRAIN_LESSONS];
+  struct qtk_lesson_page page; /* of the group at hand */
   struct qtk_optimizer *optimizer;
   int64_t steps;  /* done */
   int64_t *order; /* [n] the permutation of `epoch` */
@@ -32,19 +42,23 @@ struct qtk_train {
 #define TRAIN_ORDER UINT64_MAX
 
 /* Fisher and Yates, from the identity. */
-static void train_shuffle(struct qtk_train *t, int64_t epoch)
+void qtk_train_order(struct qtk_context *ctx, int64_t epoch, int64_t n, int64_t *order)
 {
   const struct qtk_random_key key = {.step = (uint64_t)epoch, .site = TRAIN_ORDER};
-  int64_t n = t->examples->n;
 
   for (int64_t i = 0; i < n; i++)
-    t->order[i] = i;
+    order[i] = i;
   for (int64_t i = n - 1; i > 0; i--) {
-    double u = qtk_random_uniform(t->ctx, &key, (uint64_t)i);
-    int64_t k = (int64_t)(u * (double)(i + 1)), kept = t->order[i];
-    t->order[i] = t->order[k];
-    t->order[k] = kept;
+    double u = qtk_random_uniform(ctx, &key, (uint64_t)i);
+    int64_t k = (int64_t)(u * (double)(i + 1)), kept = order[i];
+    order[i] = order[k];
+    order[k] = kept;
   }
+}
+
+static void train_shuffle(struct qtk_train *t, int64_t epoch)
+{
+  qtk_train_order(t->ctx, epoch, t->examples->n, t->order);
   t->epoch = epoch;
 }
 
@@ -72,12 +86,28 @@ static double train_weight(struct qtk_train *t, int64_t step)
   return weight;
 }
 
-/* What the teacher says of the group. */
-static int train_lesson(struct qtk_train *t)
+static const struct qtk_lesson *train_lessons_of(const struct qtk_train *t,
+                                                 const struct qtk_examples *examples)
 {
-  struct qtk_tensor hidden;
-  int rc;
+  for (int i = 0; i < TRAIN_LESSONS; i++)
+    if (t->lessons[i].list != NULL && t->lessons[i].examples == examples)
+      return t->lessons[i].list;
+  return NULL;
+}
 
+/* What the teacher says, or has said, of the group. */
+static int train_lesson(struct qtk_train *t, const struct qtk_examples *examples)
+{
+  const struct qtk_lesson *said = train_lessons_of(t, examples);
+  struct qtk_tensor hidden;
+  int rc = QTK_OK;
+
+  if (said != NULL) {
+    rc = qtk_lesson_copy(t->ctx, said, t->group.numbers, t->group.batch.sequences, &t->page);
+    if (rc == QTK_OK)
+      qtk_session_learn(t->session, &t->page.lesson);
+    return rc;
+  }
   if (t->teacher == NULL)
     return QTK_OK;
   rc = qtk_session_forward(t->lesson, t->group.batch.ids, t->group.lengths, &hidden);
@@ -87,12 +117,13 @@ static int train_lesson(struct qtk_train *t)
 }
 
 /* The group at hand; step 0: nothing is learned from it. */
-static int train_forward(struct qtk_train *t, int64_t step, struct qtk_tensor *hidden)
+static int train_forward(struct qtk_train *t, const struct qtk_examples *examples, int64_t step,
+                         struct qtk_tensor *hidden)
 {
   int rc;
 
   qtk_session_train(t->session, step, t->group.numbers);
-  rc = train_lesson(t);
+  rc = train_lesson(t, examples);
   return rc == QTK_OK ? qtk_session_forward(t->session, t->group.batch.ids, t->group.lengths, hidden)
                       : rc;
 }
@@ -124,7 +155,7 @@ static int train_some(struct qtk_train *t, int64_t step, int64_t i, double weigh
     t->picked[k] = train_pick(t, (step - 1) * t->rule.batch + i + k);
   rc = train_group_take(&t->group, t->examples, t->picked, n);
   if (rc == QTK_OK)
-    rc = train_forward(t, step, &hidden);
+    rc = train_forward(t, t->examples, step, &hidden);
   if (rc == QTK_OK)
     rc = qtk_session_backward(t->session, &t->group.batch, &hidden, 1.0 / weight, &sum, &scored);
   if (rc != QTK_OK)
@@ -165,7 +196,7 @@ static int train_look(struct qtk_train *t, const struct qtk_examples *examples, 
   int rc = train_group_take(&t->group, examples, &number, 1);
 
   if (rc == QTK_OK)
-    rc = train_forward(t, 0, &hidden);
+    rc = train_forward(t, examples, 0, &hidden);
   if (rc == QTK_OK)
     rc = qtk_session_loss(t->session, &t->group.batch, &hidden, NULL, sum, weight);
   return rc == QTK_OK ? qtk_check_stop(t->ctx) : rc;
@@ -246,6 +277,7 @@ void qtk_train_free(struct qtk_train *t)
   qtk_session_free(t->lesson);
   qtk_optimizer_free(t->optimizer);
   train_group_free(&t->group);
+  qtk_lesson_page_free(t->ctx, &t->page);
   free(t->order);
   free(t->picked);
   free(t);
@@ -266,6 +298,17 @@ void qtk_train_change(struct qtk_train *t, double learning_rate, double clip)
   t->rule.optimizer.learning_rate = learning_rate;
   t->rule.optimizer.clip = clip;
   qtk_optimizer_change(t->optimizer, learning_rate, clip);
+}
+
+int qtk_train_learn(struct qtk_train *t, const struct qtk_examples *examples,
+                    const struct qtk_lesson *lessons)
+{
+  for (int i = 0; i < TRAIN_LESSONS; i++)
+    if (t->lessons[i].list == NULL) {
+      t->lessons[i] = (struct train_lessons){examples, lessons};
+      return QTK_OK;
+    }
+  return qtk_error(QTK_EINTERNAL, "a training learns of %d sets of data at most", TRAIN_LESSONS);
 }
 
 int64_t qtk_train_steps(const struct qtk_train *t)

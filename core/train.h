@@ -11,6 +11,7 @@
 #define QTK_CORE_TRAIN_H
 
 #include "core/dataset.h"
+#include "core/lesson.h"
 #include "core/optimizer.h"
 #include "core/schedule.h"
 
@@ -41,6 +42,12 @@ QTK_PUBLIC void qtk_train_free(struct qtk_train *t); /* NULL is fine */
 /* An objective that compares with a teacher's logits learns from this engine's, over the same
  * sequences; borrowed. */
 QTK_PUBLIC int qtk_train_teach(struct qtk_train *t, struct qtk_engine *teacher);
+/* Or from what a teacher said before of the sequences of `examples`, for each of them, those it
+ * trains on or others that are measured; borrowed. */
+QTK_PUBLIC int qtk_train_learn(struct qtk_train *t, const struct qtk_examples *examples,
+                               const struct qtk_lesson *lessons);
+/* The permutation of n sequences that an epoch takes, from 0. */
+QTK_PUBLIC void qtk_train_order(struct qtk_context *ctx, int64_t epoch, int64_t n, int64_t *order);
 
 /* Another rate, and another largest norm of gradients, from the next step on. */
 QTK_PUBLIC void qtk_train_change(struct qtk_train *t, double learning_rate, double clip);

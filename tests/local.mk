@@ -76,6 +76,7 @@ BLACK_TESTS = \
 	%D%/numeric/gguf-values \
 	%D%/numeric/gptq-values \
 	%D%/numeric/labels \
+	%D%/numeric/lesson \
 	%D%/numeric/logits \
 	%D%/numeric/lora \
 	%D%/numeric/lora-error \
@@ -154,6 +155,7 @@ SH_TESTS = \
 	%D%/cli/5310-peft.sh \
 	%D%/cli/5311-peft-config.sh \
 	%D%/cli/5400-repair.sh \
+	%D%/cli/5410-teacher.sh \
 	%D%/cli/5500-labels.sh \
 	%D%/cli/6000-sign.sh \
 	%D%/cli/9000-full-disk.sh \

@@ -300,7 +300,8 @@ struct qtk_adapter_ops {
   /* Whether loss wants the unquantized model's logits. */
   enum qtk_teacher (*teacher)(const void *options);
   /* While the adapter trains: the loss of tokens [t0, t0 + n) with whole rows of logits
-   * [n, V]; teacher rows likewise or NULL; dlogits [n, V] is the gradient of *sum (NULL: not
+   * [n, V]; teacher rows likewise or NULL (of a teacher that ran before, what it did not keep is
+   * spread as in logits: constants for the gradient); dlogits [n, V] is the gradient of *sum (NULL: not
    * wanted; may be logits itself). The engine divides by the batch's total *weight. */
   int (*loss)(struct qtk_context *ctx, void *h, const struct qtk_batch *batch, int64_t t0,
               int64_t n, const struct qtk_tensor *logits, const struct qtk_tensor *teacher,
