@@ -37,3 +37,9 @@ expect_status 0 qtk run examples/papers/again.toml --set model.path="$model" \
 test "$(jq -c '[.stages[] | select(.perplexity) | .perplexity.value]' kept.json)" = \
   "$(jq -c '[.stages[] | select(.perplexity) | .perplexity.value]' "$(find . -name again.json)")" ||
   fail "a side network over a base that is run again is another"
+
+# Repair brings the model nearer to the unquantized one, the task on top nearer to its text.
+jq -e '[.stages[] | select(.perplexity)] | .[0].divergence.mean_kl > .[1].divergence.mean_kl
+       and .[0].perplexity.value > .[1].perplexity.value
+       and .[1].perplexity.value > .[2].perplexity.value' examples/papers/int2.1.json >/dev/null ||
+  fail "int2.1 repairs nothing"
