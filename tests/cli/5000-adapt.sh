@@ -119,7 +119,7 @@ mistake 'warmup = -1' stage.tune.warmup=-1
 mistake 'warmup = 20' stage.tune.warmup=20
 mistake 'there are auto, block, none' stage.tune.checkpoint=all
 mistake 'patience without data to measure on' stage.tune.patience=3
-mistake 'keep without data to measure on' stage.tune.keep=best
+mistake 'keep_values without data to measure on' stage.tune.keep_values=best
 mistake 'unknown key' stage.tune.data.file=x
 mistake 'is no regular expression' 'stage.tune.targets=(('
 mistake 'nothing in this model that peqa would train' stage.tune.targets=nothing

@@ -79,8 +79,9 @@ job ()
   printf '%s\n' "$1" >"$scratch/job.toml"
   rm -rf "$scratch/job.qtk" "$scratch/job.qtk.work"
   "${QTK:-qtk}" run "$scratch/job.toml" 2>"$scratch/log" || {
+    long_status=$?
     cat "$scratch/log"
-    verdict 0 "exit $?" "exit 0" "a job runs"
+    verdict 0 "exit $long_status" "exit 0" "a job runs"
     return 1
   } >&2
   report=$scratch/job.json
