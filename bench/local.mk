@@ -11,7 +11,8 @@ EXTRA_PROGRAMS += %D%/kernels
 endif
 
 EXTRA_DIST += %D%/training.sh %D%/training.py %D%/side.sh %D%/side.py \
-	%D%/results/side.json
+	%D%/results/side.json \
+	%D%/results/smollm2-tuning.json
 
 # Prints the speed of kernels; no figure of a busy machine is worth anything.
 bench: all $(EXTRA_PROGRAMS)
