@@ -36,6 +36,17 @@ double qtk_matthews(const int32_t *truth, const int32_t *guess, int64_t n, int64
   return value;
 }
 
+double qtk_f1(const int32_t *truth, const int32_t *guess, int64_t n)
+{
+  int64_t both = 0, either = 0;
+
+  for (int64_t i = 0; i < n; i++) {
+    both += 2 * (truth[i] == 1 && guess[i] == 1);
+    either += (truth[i] == 1) + (guess[i] == 1);
+  }
+  return either > 0 ? (double)both / (double)either : 0;
+}
+
 double qtk_pearson(const float *truth, const float *guess, int64_t n)
 {
   double mean_truth = 0, mean_guess = 0, both = 0, truths = 0, guesses = 0;
@@ -142,7 +153,7 @@ static void labels_result(const struct labels_run *r, struct qtk_labelled *out)
   out->classes = r->classes;
   out->examples = n;
   out->loss = r->loss / (double)n;
-  out->accuracy = out->matthews = out->pearson = NAN;
+  out->accuracy = out->f1 = out->matthews = out->pearson = NAN;
   if (r->classes == 1) {
     out->pearson = qtk_pearson(r->examples->labels, r->values, n);
     return;
@@ -150,6 +161,8 @@ static void labels_result(const struct labels_run *r, struct qtk_labelled *out)
   for (int64_t i = 0; i < n; i++)
     right += r->truth[i] == r->guess[i];
   out->accuracy = (double)right / (double)n;
+  if (r->classes == 2)
+    out->f1 = qtk_f1(r->truth, r->guess, n);
   out->matthews = qtk_matthews(r->truth, r->guess, n, r->classes);
 }
 

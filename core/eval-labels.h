@@ -11,6 +11,7 @@ struct qtk_labelled {
   int64_t examples, truncated;
   double loss;      /* mean cross-entropy, or squared error */
   double accuracy;  /* of classes */
+  double f1;        /* of class 1 of two; NAN of more */
   double matthews;
   double pearson;   /* of values; NAN where it is not defined */
   char *data;       /* the file's name, without its folders */
@@ -28,6 +29,9 @@ void qtk_labels_free(struct qtk_labelled *result); /* {0} is fine */
  * either is always the same. NAN if there is no memory. */
 QTK_PUBLIC double qtk_matthews(const int32_t *truth, const int32_t *guess, int64_t n,
                                int64_t classes);
+/* F1 of class 1: the harmonic mean of the shares of it that are found, and of what is found that is
+ * it; 0 where none of either is 1. */
+QTK_PUBLIC double qtk_f1(const int32_t *truth, const int32_t *guess, int64_t n);
 /* Pearson's coefficient; NAN where either is always the same. */
 QTK_PUBLIC double qtk_pearson(const float *truth, const float *guess, int64_t n);
 

@@ -15,6 +15,8 @@ int qtk_report_labels(json_t *stage, const struct qtk_labelled *l)
   int rc = object ? QTK_OK : qtk_error(QTK_ENOMEM, "out of memory (wanted for the report)");
   if (rc == QTK_OK && l->classes > 1)
     rc = qtk_json_set(object, "accuracy", qtk_json_real(l->accuracy));
+  if (rc == QTK_OK && l->classes == 2)
+    rc = qtk_json_set(object, "f1", qtk_json_real(l->f1));
   if (rc == QTK_OK)
     rc = l->classes > 1 ? qtk_json_set(object, "matthews", qtk_json_real(l->matthews))
                         : qtk_json_set(object, "pearson", qtk_json_real(l->pearson));
@@ -41,6 +43,7 @@ void report_labels_line(const json_t *l, struct qtk_str *out)
 {
   const char *data = json_string_value(json_object_get(l, "data"));
   labels_real(l, "accuracy", "accuracy", out);
+  labels_real(l, "f1", "F1", out);
   labels_real(l, "matthews", "Matthews's coefficient", out);
   labels_real(l, "pearson", "Pearson's coefficient", out);
   labels_real(l, "mean_squared_error", "mean squared error", out);

@@ -22,6 +22,7 @@ for method in lora peqa qst; do
   awk -v a="$(number accuracy $method.json)" -v m="$(number matthews $method.json)" \
     'BEGIN { exit !(a >= 0.7 && m >= 0.4) }' || fail "$method: $(cat out)"
   expect_text 'accuracy' out
+  expect_text ' F1' out
   expect_text "Matthews's coefficient" out
 done
 

@@ -233,6 +233,12 @@ static void coefficient_classes(const json_t *c)
       qtk_matthews(truth, guess, n, json_integer_value(json_object_get(c, "classes")));
   tap_ok(fabs(found - want) < 1e-12, "Matthews's coefficient of %d: %.6f as scikit-learn has it",
          (int)n, found);
+  const json_t *f1 = json_object_get(c, "f1");
+  if (json_is_null(f1))
+    return;
+  found = qtk_f1(truth, guess, n);
+  tap_ok(fabs(found - json_number_value(f1)) < 1e-12, "F1 of %d: %.6f as scikit-learn has it",
+         (int)n, found);
 }
 
 static void coefficient_values(const json_t *c)
@@ -266,9 +272,9 @@ int main(void)
   }
   json_array_foreach(json_object_get(all, "classes"), i, one) coefficient_classes(one);
   json_array_foreach(json_object_get(all, "values"), i, one) coefficient_values(one);
-  tap_ok(json_array_size(json_object_get(all, "classes")) == 9 &&
+  tap_ok(json_array_size(json_object_get(all, "classes")) == 11 &&
              json_array_size(json_object_get(all, "values")) == 5,
-         "nine and five cases");
+         "eleven and five cases");
   toy_end();
   json_decref(all);
   return tap_end();

@@ -14,7 +14,7 @@ import sklearn
 import torch
 import transformers
 from scipy.stats import pearsonr
-from sklearn.metrics import accuracy_score, matthews_corrcoef
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 here = os.path.dirname(os.path.abspath(__file__))
 folder = os.path.join(here, "..", "nano", "llama")
@@ -48,7 +48,9 @@ def classifier(labels):
 
 def of_classes(truth, guess, classes):
     return {"truth": truth, "guess": guess, "classes": classes,
-            "accuracy": accuracy_score(truth, guess), "matthews": matthews_corrcoef(truth, guess)}
+            "accuracy": accuracy_score(truth, guess),
+            "f1": f1_score(truth, guess, zero_division=0.0) if classes == 2 else None,
+            "matthews": matthews_corrcoef(truth, guess)}
 
 
 def of_values(truth, guess):
@@ -64,7 +66,8 @@ def main():
                           [draw.randrange(n) for _ in range(60)], n) for n in (2, 3, 5)]
     classes += [of_classes([0, 1, 1, 0], [0, 1, 1, 0], 2), of_classes([0, 1, 1, 0], [1, 0, 0, 1], 2),
                 of_classes([0, 1, 1, 0], [1, 1, 1, 1], 2), of_classes([1, 1, 1], [0, 1, 0], 2),
-                of_classes([1, 1, 1], [1, 1, 1], 2), of_classes([2], [2], 3)]
+                of_classes([1, 1, 1], [1, 1, 1], 2), of_classes([2], [2], 3),
+                of_classes([0, 0, 0], [0, 0, 0], 2), of_classes([0, 0, 1], [1, 0, 0], 2)]
     values = [of_values([draw.uniform(0, 5) for _ in range(50)],
                         [draw.uniform(0, 5) for _ in range(50)]),
               of_values([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]), of_values([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]),
