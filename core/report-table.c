@@ -132,6 +132,20 @@ static void table_validation(const json_t *stage, const json_t *losses, struct q
                  json_is_true(json_object_get(stage, "stopped_early")) ? "; stopped early" : "");
 }
 
+/* What the adapter adds to the model under it. */
+static void table_overhead(double bytes, double model, struct qtk_str *out)
+{
+  qtk_str_add(out, "the adapter adds ");
+  table_bytes(out, bytes);
+  qtk_str_printf(out, " (%.0f bytes)", bytes);
+  if (model > 0) {
+    qtk_str_add(out, " to the model's ");
+    table_bytes(out, model);
+    qtk_str_printf(out, ": %.4f times its size", (model + bytes) / model);
+  }
+  qtk_str_add(out, "\n");
+}
+
 static void table_adapt(const json_t *stage, struct qtk_str *out)
 {
   const json_t *losses = json_object_get(stage, "loss");
@@ -140,10 +154,9 @@ static void table_adapt(const json_t *stage, struct qtk_str *out)
   qtk_str_printf(out, "%" PRId64 " parameters trained on %" PRId64 " tokens, loss %.4f to %.4f\n",
                  table_int(stage, "trainable"), table_int(stage, "tokens"),
                  table_real(first, "loss"), table_real(last, "loss"));
-  qtk_str_printf(out, "%" PRId64 " steps, %.0f tokens/s, an adapter of ", table_int(stage, "steps"),
+  qtk_str_printf(out, "%" PRId64 " steps, %.0f tokens/s\n", table_int(stage, "steps"),
                  table_real(stage, "tokens_per_second"));
-  table_bytes(out, table_real(stage, "adapter_bytes"));
-  qtk_str_add(out, "\n");
+  table_overhead(table_real(stage, "adapter_bytes"), table_real(stage, "model_bytes"), out);
   if (json_object_get(stage, "validation"))
     table_validation(stage, json_object_get(stage, "validation"), out);
 }

@@ -413,13 +413,57 @@ static void report_strip(json_t *value)
   json_array_foreach(value, i, item) report_strip(item);
 }
 
+#define REPORT_POINTS 128 /* of a curve in a bundle, and the best one */
+
+/* Of a curve points that stand as far apart as can be, the first and the last among them, and the
+ * one at step `best`. */
+static int report_thin(json_t *stage, const char *key, json_int_t best)
+{
+  json_t *curve = json_object_get(stage, key), *few, *point;
+  size_t n = json_array_size(curve), i, kept = 0;
+  int rc = QTK_OK;
+  if (n <= REPORT_POINTS)
+    return QTK_OK;
+  if ((few = json_array()) == NULL)
+    return qtk_error_memory(0, "the report");
+  json_array_foreach(curve, i, point)
+  {
+    int due = i == kept * (n - 1) / (REPORT_POINTS - 1);
+    kept += (size_t)due;
+    if (rc == QTK_OK && (due || json_integer_value(json_object_get(point, "step")) == best))
+      rc = qtk_json_append(few, json_incref(point));
+  }
+  if (rc == QTK_OK)
+    return qtk_json_set(stage, key, few);
+  json_decref(few);
+  return rc;
+}
+
+static int report_thin_all(json_t *report)
+{
+  json_t *stage, *best;
+  size_t i;
+  int rc = QTK_OK;
+  json_array_foreach(json_object_get(report, "stages"), i, stage)
+  {
+    best = json_object_get(stage, "best_step");
+    if (rc == QTK_OK)
+      rc = report_thin(stage, "loss", -1);
+    if (rc == QTK_OK)
+      rc = report_thin(stage, "validation", best != NULL ? json_integer_value(best) : -1);
+  }
+  return rc;
+}
+
 int qtk_report_results(const json_t *report, const char *job, struct qtk_str *out)
 {
   json_t *copy = json_deep_copy(report);
   if (!copy)
     return qtk_error(QTK_ENOMEM, "out of memory (wanted for the report)");
   report_strip(copy);
-  int rc = qtk_json_set(copy, "job", report_text(job));
+  int rc = report_thin_all(copy);
+  if (rc == QTK_OK)
+    rc = qtk_json_set(copy, "job", report_text(job));
   if (rc == QTK_OK)
     rc = qtk_report_write(copy, out);
   json_decref(copy);

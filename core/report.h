@@ -127,7 +127,7 @@ int qtk_report_export(json_t *stage, const char *path, const struct qtk_export_r
 /* The report as text. */
 QTK_PUBLIC int qtk_report_write(const json_t *report, struct qtk_str *out);
 /* The bundle's results.json: the same without machine, times, rates, memory, paths and
- * warnings, and with `job` as the bundle holds it. */
+ * warnings, with fewer points of curves, and with `job` as the bundle holds it. */
 QTK_PUBLIC int qtk_report_results(const json_t *report, const char *job, struct qtk_str *out);
 
 /* A summary for people, and a page that needs nothing else. Both take a report that

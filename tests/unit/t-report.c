@@ -80,6 +80,7 @@ static void add_adapt(json_t *report)
                                                   {.what = "activations", .part = 200}}};
   struct qtk_report_adapt a = {.trainable = 2944,
                                .bytes = 5900,
+                               .model_bytes = 59000,
                                .steps = 20,
                                .tokens = 4000,
                                .tokens_per_second = 357.6,
@@ -217,6 +218,35 @@ static void results(void **state)
   qtk_str_free(&after);
 }
 
+/* A bundle keeps of long curves the ends, what stands between them evenly, and the best. */
+static void thinned(void **state)
+{
+  double values[1000];
+  json_t *report = tuned(), *stage = json_array_get(json_object_get(report, "stages"), 0), *read;
+  struct qtk_str s = {0};
+  (void)state;
+  for (int i = 0; i < 1000; i++)
+    values[i] = i;
+  json_object_set_new(stage, "loss", curve(values, 1000, "learning_rate"));
+  json_object_set_new(stage, "validation", curve(values, 129, NULL));
+  json_object_set_new(stage, "best_step", json_integer(5 * 128));
+  assert_int_equal(qtk_report_results(report, "[job]\n", &s), QTK_OK);
+  read = parsed(&s);
+  stage = json_array_get(json_object_get(read, "stages"), 0);
+  const json_t *loss = json_object_get(stage, "loss"), *others = json_object_get(stage, "validation");
+  assert_int_equal(json_array_size(loss), 128);
+  for (size_t i = 0; i < 128; i++)
+    assert_int_equal(
+        json_integer_value(json_object_get(json_array_get(loss, i), "step")), 5 * (i * 999 / 127) + 5);
+  assert_int_equal(json_array_size(others), 129); /* one too many, and that is the best one */
+  assert_true(real_at(read, "stages.0.validation.128.loss") == 128.0);
+  assert_true(s.length < 30000);
+  assert_int_equal(json_array_size(qtk_json_find(report, "stages.0.loss")), 1000);
+  json_decref(read);
+  json_decref(report);
+  qtk_str_free(&s);
+}
+
 static void table(void **state)
 {
   static const char *const there[] = {"family, 134515008 parameters",
@@ -305,7 +335,8 @@ static void tuning(void **state)
 {
   static const char *const there[] = {
       "2944 parameters trained on 4000 tokens, loss 4.0000 to 2.0000",
-      "20 steps, 358 tokens/s, an adapter of 5.9 kB",
+      "20 steps, 358 tokens/s\n",
+      "the adapter adds 5.9 kB (5900 bytes) to the model's 59.0 kB: 1.1000 times its size",
       "validation loss 3.5000 to 2.7500, the least 2.7500 at step 10; stopped early",
       "scales merged into 14 tensors, nothing rounded",
       "logits differ by 0.25 at most, 0.01 on average, KL 0.002 (127 tokens of p.txt)",
@@ -348,6 +379,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(tuning),
                                      cmocka_unit_test(report_text), cmocka_unit_test(results),
-                                     cmocka_unit_test(table), cmocka_unit_test(html)};
+                                     cmocka_unit_test(table), cmocka_unit_test(html),
+                                     cmocka_unit_test(thinned)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
