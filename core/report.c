@@ -425,7 +425,7 @@ static int report_thin(json_t *stage, const char *key, json_int_t best)
   if (n <= REPORT_POINTS)
     return QTK_OK;
   if ((few = json_array()) == NULL)
-    return qtk_error_memory(0, "the report");
+    return qtk_error(QTK_ENOMEM, "out of memory (wanted for the report)");
   json_array_foreach(curve, i, point)
   {
     int due = i == kept * (n - 1) / (REPORT_POINTS - 1);
