@@ -26,6 +26,9 @@ struct qtk_lesson {
   const float *rest;   /* [tokens] that of the mass of all others; 0 tokens others: any number */
 };
 
+/* Bytes of sequences that are kept together, or of one that has more. */
+#define QTK_LESSON_UNIT (INT64_C(8) << 20)
+
 /* Bytes of a token. */
 QTK_PUBLIC uint64_t qtk_lesson_bytes(int64_t k);
 

@@ -12,6 +12,12 @@ struct text_kind {
   uint64_t bytes;
 };
 
+/* Of passes of two models, one after the other. */
+static uint64_t text_scratch(const struct qtk_engine_sizes *a, const struct qtk_engine_sizes *b)
+{
+  return a->scratch > b->scratch ? a->scratch : b->scratch;
+}
+
 /* What memory is for, by the names under which the report of the run counts it. */
 static void text_kinds(const struct qtk_plan_adapt *a, int checkpoint, int stream,
                        struct text_kind kinds[TEXT_KINDS])
@@ -21,20 +27,52 @@ static void text_kinds(const struct qtk_plan_adapt *a, int checkpoint, int strea
     {"weights", s->weights},         {"parameters", s->parameters},
     {"gradients", s->gradients},     {"optimizer", s->optimizer},
     {"adapter", s->adapters},        {"activations", s->activations},
-    {"logits", s->logits},           {"scratch", s->scratch},
+    {"logits", s->logits},           {"scratch", text_scratch(s, a->cached ? s : t)},
     {"teacher", a->cached ? a->page : t->weights + t->activations}, {"best", a->best},
     {"data", a->text}};
   memcpy(kinds, all, sizeof all);
 }
 
-uint64_t qtk_plan_adapt_bytes(const struct qtk_plan_adapt *a, int checkpoint, int stream)
+/* The same while a teacher runs before the training. */
+static void text_before(const struct qtk_plan_adapt *a, int stream,
+                        struct text_kind kinds[TEXT_KINDS])
 {
-  struct text_kind kinds[TEXT_KINDS];
+  const struct qtk_engine_sizes *t = &a->teacher[stream];
+  const struct text_kind all[TEXT_KINDS] = {
+    {"teacher", t->weights + t->activations + t->logits + a->unit},
+    {"scratch", t->scratch},
+    {"data", a->text}};
+  memcpy(kinds, all, sizeof all);
+}
+
+static uint64_t text_sum(const struct text_kind kinds[TEXT_KINDS])
+{
   uint64_t bytes = 0;
-  text_kinds(a, checkpoint, stream, kinds);
   for (int i = 0; i < TEXT_KINDS; i++)
     bytes += kinds[i].bytes;
   return bytes;
+}
+
+uint64_t qtk_plan_adapt_bytes(const struct qtk_plan_adapt *a, int checkpoint, int stream)
+{
+  struct text_kind kinds[TEXT_KINDS];
+  text_kinds(a, checkpoint, stream, kinds);
+  return text_sum(kinds);
+}
+
+uint64_t qtk_plan_adapt_before(const struct qtk_plan_adapt *a, int stream)
+{
+  struct text_kind kinds[TEXT_KINDS];
+  text_before(a, stream, kinds);
+  return text_sum(kinds);
+}
+
+/* At the worst moment. */
+static void text_worst(const struct qtk_plan_adapt *a, struct text_kind kinds[TEXT_KINDS])
+{
+  text_kinds(a, a->checkpoint, a->stream, kinds);
+  if (a->cached && qtk_plan_adapt_before(a, a->stream) > text_sum(kinds))
+    text_before(a, a->stream, kinds);
 }
 
 /* The model with this adapter over the model alone. */
@@ -74,9 +112,8 @@ static void text_memory(const struct qtk_plan_adapt *a, struct qtk_str *out)
   struct text_kind kinds[TEXT_KINDS];
   char size[QTK_SIZE_TEXT];
   const char *between = ":";
-  text_kinds(a, a->checkpoint, a->stream, kinds);
-  qtk_str_printf(out, "  memory %s",
-                 qtk_size_text(qtk_plan_adapt_bytes(a, a->checkpoint, a->stream), size));
+  text_worst(a, kinds);
+  qtk_str_printf(out, "  memory %s", qtk_size_text(text_sum(kinds), size));
   for (int i = 0; i < TEXT_KINDS; i++)
     if (kinds[i].bytes > 0) {
       qtk_str_printf(out, "%s %s %s", between, kinds[i].name, qtk_size_text(kinds[i].bytes, size));
@@ -133,7 +170,7 @@ int qtk_plan_adapt_json(const struct qtk_plan *plan, size_t stage, json_t *objec
     rc = qtk_json_set(object, "checkpoint", json_string(a->checkpoint ? "block" : "none"));
   if (rc == QTK_OK)
     rc = qtk_json_set(object, "model_bytes", json_integer((json_int_t)a->base));
-  text_kinds(a, a->checkpoint, a->stream, kinds);
+  text_worst(a, kinds);
   for (int i = 0; i < TEXT_KINDS && rc == QTK_OK; i++)
     if (kinds[i].bytes > 0)
       rc = qtk_json_set(memory, kinds[i].name, json_integer((json_int_t)kinds[i].bytes));

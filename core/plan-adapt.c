@@ -155,17 +155,24 @@ static int64_t adapt_tokens(const struct qtk_plan_adapt *a)
   return (longest > 0 ? longest : a->training.length) * a->training.micro_batch;
 }
 
-/* The model that it learns from, over the same tokens. */
+/* The model that it learns from, over the same tokens; before the training over a sequence, with
+ * a chunk of its logits, and that once more to be worked on. */
 static int adapt_measure_teacher(struct qtk_context *ctx, const struct qtk_plan *plan,
                                  struct qtk_plan_adapt *a)
 {
+  uint64_t chunk = sizeof(float) * QTK_LOGIT_CHUNK *
+                   (uint64_t)qtk_model_info(plan->model)->vocabulary;
   struct qtk_engine_case c = {.model = plan->source != NULL ? plan->source : plan->model,
-                              .tokens = a->longest,
+                              .tokens = a->cached ? a->longest / a->training.micro_batch
+                                                  : a->longest,
+                              .backend = plan->ops,
+                              .threads = qtk_workers_count(ctx->workers),
                               .look = 1};
   int rc = QTK_OK;
   for (int i = 0; i < 2 && rc == QTK_OK && a->taught; i++) {
     c.stream = i;
     rc = qtk_engine_measure(ctx, &c, &a->teacher[i]);
+    a->teacher[i].logits = a->cached ? 2 * chunk : 0;
   }
   return rc;
 }

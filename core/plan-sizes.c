@@ -13,8 +13,6 @@
 #include "core/log.h"
 #include "core/plan-stage.h"
 
-#define SIZES_LESSON (8 << 20) /* of a teacher's words at a time */
-
 /* ---- the bundle -------------------------------------------------------------------- */
 
 static void sizes_linears(const struct qtk_plan_quantize *q, int i, struct qtk_stored *t)
@@ -168,7 +166,7 @@ static int64_t sizes_tokens(const struct qtk_plan_adapt *a, const struct qtk_dat
 static uint64_t sizes_lessons(const struct qtk_plan_adapt *a)
 {
   int64_t tokens = sizes_tokens(a, &a->data_read) + sizes_tokens(a, &a->validation_read);
-  return a->cached ? (uint64_t)tokens * qtk_lesson_bytes(a->training.teacher_top) : 0;
+  return (uint64_t)tokens * qtk_lesson_bytes(a->training.teacher_top);
 }
 
 /* Values, moments and the best values; then the finished adapter. */
@@ -370,18 +368,17 @@ static int sizes_calibrate(struct qtk_plan *plan, struct qtk_plan_quantize *q, u
   return rc;
 }
 
-/* What is at hand of a teacher that ran before: a unit while it is made, a sequence later. */
-static uint64_t sizes_page(const struct qtk_plan_adapt *a)
+/* What is at hand of a teacher that runs before: a unit while it is made, a pass's later. */
+static void sizes_said(struct qtk_plan_adapt *a)
 {
-  uint64_t page = (uint64_t)a->longest * qtk_lesson_bytes(a->training.teacher_top);
-  return page > SIZES_LESSON ? page : SIZES_LESSON;
-}
-
-/* While it runs. */
-static uint64_t sizes_before(const struct qtk_plan_adapt *a, int stream)
-{
-  const struct qtk_engine_sizes *t = &a->teacher[stream];
-  return t->weights + t->activations + t->logits + a->page + a->text;
+  if (!a->cached)
+    return;
+  uint64_t sequence = (uint64_t)(a->longest / a->training.micro_batch) *
+                      qtk_lesson_bytes(a->training.teacher_top);
+  uint64_t unit = sequence > QTK_LESSON_UNIT ? sequence : QTK_LESSON_UNIT;
+  a->lessons = sizes_lessons(a);
+  a->unit = a->lessons < unit ? a->lessons : unit;
+  a->page = (uint64_t)a->training.micro_batch * sequence;
 }
 
 /* Activations are made again, block by block, if that is asked for, or if all of them do not
@@ -392,16 +389,15 @@ static struct sizes_need sizes_adapt(struct qtk_plan_adapt *a, uint64_t room)
   const struct qtk_job_training *t = &a->training;
   if (a->method.loaded == NULL)
     return (struct sizes_need){0};
-  a->lessons = sizes_lessons(a);
-  a->page = a->cached ? sizes_page(a) : 0;
+  sizes_said(a);
   uint64_t least = qtk_plan_adapt_bytes(a, 0, 1);
   a->checkpoint = strcmp(t->checkpoint, "auto") == 0 ? least > room
                                                      : strcmp(t->checkpoint, "block") == 0;
-  uint64_t whole = a->cached ? sizes_before(a, 0) : qtk_plan_adapt_bytes(a, a->checkpoint, 0);
+  uint64_t whole = a->cached ? qtk_plan_adapt_before(a, 0) : qtk_plan_adapt_bytes(a, a->checkpoint, 0);
   a->stream = a->taught && whole > room;
   uint64_t need = qtk_plan_adapt_bytes(a, a->checkpoint, a->stream);
-  if (a->cached && need < sizes_before(a, a->stream))
-    need = sizes_before(a, a->stream);
+  if (a->cached && need < qtk_plan_adapt_before(a, a->stream))
+    need = qtk_plan_adapt_before(a, a->stream);
   return (struct sizes_need){need, need};
 }
 

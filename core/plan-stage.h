@@ -36,6 +36,8 @@ int qtk_plan_merge(struct qtk_context *ctx, struct qtk_plan *plan, struct qtk_pl
 void qtk_plan_merge_end(struct qtk_plan_merge *merge);
 /* All of it, in memory at once; with checkpoints, with a teacher that is streamed. */
 uint64_t qtk_plan_adapt_bytes(const struct qtk_plan_adapt *a, int checkpoint, int stream);
+/* What a teacher takes that runs before the training alone. */
+uint64_t qtk_plan_adapt_before(const struct qtk_plan_adapt *a, int stream);
 /* plan->adapters: those of the model as it is opened. */
 int qtk_plan_adapt_begin(struct qtk_plan *plan);
 /* plan->left, n_left; the error that [output] asks for an adapter, or for its base, and the job

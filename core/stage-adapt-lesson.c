@@ -14,7 +14,6 @@
 #include "core/stage-adapt.h"
 #include "core/state-unit.h"
 
-#define LESSON_BYTES (INT64_C(8) << 20) /* of a unit, or those of one sequence */
 #define LESSON_NAME 64
 #define LESSON_PARTS 3 /* ids, values, rest */
 
@@ -66,7 +65,7 @@ static int lesson_uses(struct lesson_work *w)
 /* The sequences from `first` on that are in one unit: up to the number that is returned. */
 static int64_t lesson_last(const struct lesson_work *w, int64_t first, int64_t *tokens)
 {
-  int64_t most = LESSON_BYTES / (int64_t)qtk_lesson_bytes(w->k), i = first;
+  int64_t most = QTK_LESSON_UNIT / (int64_t)qtk_lesson_bytes(w->k), i = first;
   for (*tokens = 0; i < w->examples->n; i++) {
     int64_t more = w->used[i] ? lesson_length(w->examples, i) : 0;
     if (*tokens > 0 && *tokens + more > most)
@@ -98,6 +97,8 @@ static int lesson_teacher(struct lesson_work *w)
                        : qtk_engine_open(ctx, model, NULL, 0, &a->teacher);
   if (rc == QTK_OK)
     rc = qtk_session_new(a->teacher, 1, 0, &a->lesson);
+  if (rc == QTK_OK)
+    qtk_session_account(a->lesson, "teacher");
   return rc == QTK_OK ? qtk_device_matrix(ctx, QTK_LOGIT_CHUNK, w->vocabulary, "teacher",
                                           &a->spoken)
                       : rc;
