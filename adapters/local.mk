@@ -41,8 +41,9 @@ endif
 
 if BUILD_ADAPTER_QST
 qtkplugin_LTLIBRARIES += %D%/qtk-adapter-qst.la
-%C%_qtk_adapter_qst_la_SOURCES = %D%/qst/qst.c %D%/qst/qst.h %D%/qst/down.c %D%/qst/gate.c \
-	%D%/qst/params.c %D%/qst/room.c %D%/qst/shape.c %D%/qst/side.c
+%C%_qtk_adapter_qst_la_SOURCES = %D%/qst/qst.c %D%/qst/qst.h %D%/qst/choose.c \
+	%D%/qst/cut.c %D%/qst/cut.h %D%/qst/down.c %D%/qst/gate.c %D%/qst/params.c \
+	%D%/qst/room.c %D%/qst/shape.c %D%/qst/side.c
 %C%_qtk_adapter_qst_la_LIBADD = $(PLUGIN_LIBS)
 %C%_qtk_adapter_qst_la_LDFLAGS = $(PLUGIN_LINK)
 endif

@@ -11,14 +11,10 @@
 
 struct qtk_tensor_role qtk_engine_role(const struct qtk_engine *e, int tensor)
 {
-  const struct qtk_model_tensor *t = qtk_model_tensor(e->model, tensor);
+  struct qtk_tensor_role role = {0};
 
-  return (struct qtk_tensor_role){.name = t->name,
-                                  .role = t->role,
-                                  .layer = t->layer,
-                                  .linear = t->linear,
-                                  .rows = t->rows,
-                                  .cols = t->cols};
+  (void)qtk_base_tensor(qtk_model_info(e->model), tensor, &role);
+  return role;
 }
 
 static int adapters_claim_tensor(struct qtk_engine *e, struct engine_adapter *a, int i)

@@ -170,3 +170,33 @@ int qtk_model_read(const struct qtk_model *m, int i, int64_t row, int64_t n, flo
     return qtk_model_read_rescaled(t, row, n, out, stride);
   return qtk_model_read_file(t, row, n, out, stride);
 }
+
+/* ---- for adapters ------------------------------------------------------------------- */
+
+int qtk_base_tensor(const struct qtk_model_info *model, int i, struct qtk_tensor_role *tensor)
+{
+  const struct qtk_model *m = qtk_model_of(model);
+  const struct qtk_model_tensor *t;
+
+  if (i < 0 || i >= m->n)
+    return 0;
+  t = &m->tensors[i].t;
+  *tensor = (struct qtk_tensor_role){.name = t->name,
+                                     .role = t->role,
+                                     .layer = t->layer,
+                                     .linear = t->linear,
+                                     .rows = t->rows,
+                                     .cols = t->cols};
+  return 1;
+}
+
+int qtk_base_rows(struct qtk_context *ctx, const struct qtk_model_info *model, int i, int64_t row,
+                  int64_t n, float *out)
+{
+  const struct qtk_model *m = qtk_model_of(model);
+
+  (void)ctx;
+  if (i < 0 || i >= m->n)
+    return qtk_error(QTK_EINTERNAL, "%s: it has no tensor %d", m->source->path, i);
+  return qtk_model_read(m, i, row, n, out, m->tensors[i].t.cols);
+}

@@ -75,6 +75,10 @@ static void model_fill_info(struct qtk_model *m)
                                     .norm_bias = a->norm_bias,
                                     .final_norm = a->final_norm,
                                     .epsilon = a->epsilon};
+  if (a->positions == QTK_POSITIONS_ROTARY) {
+    m->info.rotary_dims = a->rotary.dims;
+    m->info.rotary_style = (enum qtk_rope_style)a->rotary.style;
+  }
 }
 
 /* The bundle that it was opened from, or NULL. */

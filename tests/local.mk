@@ -94,6 +94,7 @@ BLACK_TESTS = \
 	%D%/numeric/qat \
 	%D%/numeric/qst \
 	%D%/numeric/qst-base \
+	%D%/numeric/qst-pruned \
 	%D%/numeric/safetensors-values \
 	%D%/numeric/smollm2 \
 	%D%/numeric/tokenizer-model \
@@ -256,6 +257,7 @@ MODEL_LIBS = $(BLACK_LIBS) $(JANSSON_LIBS)
 %C%_numeric_qat_LDADD = $(MODEL_LIBS)
 %C%_numeric_qst_LDADD = $(MODEL_LIBS)
 %C%_numeric_qst_base_LDADD = $(MODEL_LIBS)
+%C%_numeric_qst_pruned_LDADD = $(MODEL_LIBS)
 %C%_numeric_smollm2_LDADD = $(MODEL_LIBS)
 %C%_numeric_tokenizer_model_LDADD = $(MODEL_LIBS)
 %C%_numeric_tokenizer_pieces_LDADD = $(MODEL_LIBS)

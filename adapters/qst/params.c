@@ -23,7 +23,7 @@ static struct qst_param *params_push(struct qst *q)
     q->room = room;
   }
   p = &q->params[q->n_params++];
-  *p = (struct qst_param){.param = {.learning_rate = 1}};
+  *p = (struct qst_param){.param = {.learning_rate = 1}, .layer = -1};
   return p;
 }
 
@@ -56,6 +56,17 @@ static int params_add(struct qst *q, struct qst_value *to, const struct params_s
   else
     snprintf(p->param.name, sizeof p->param.name, "side.layers.%d.%s", layer, name);
   return QTK_OK;
+}
+
+/* Says of the last one which tensor of the model it is a part of. */
+static void params_cut(struct qst *q, const char *role, const char *part, int layer)
+{
+  struct qst_param *p = &q->params[q->n_params - 1];
+
+  if (!q->cuts)
+    return;
+  snprintf(p->role, sizeof p->role, "%s%s", role, part);
+  p->layer = layer;
 }
 
 /* ---- what there is ----------------------------------------------------------------------- */
@@ -107,6 +118,8 @@ static int params_block(struct qst *q, struct qtk_block *block, int layer)
     if (rc == QTK_OK) {
       q->params[q->n_params - 1].block = block;
       q->params[q->n_params - 1].index = i;
+      of.name[strcspn(of.name, ".")] = '\0';
+      params_cut(q, of.name, bias ? ".bias" : "", layer - 1);
     }
   }
   return rc;
@@ -137,19 +150,32 @@ static int params_layer(struct qst *q, int layer)
   return rc == QTK_OK && layer > 0 ? params_block(q, l->block, layer) : rc;
 }
 
+static int params_norm(struct qst *q, int has_bias)
+{
+  const struct params_shape ones = {.rows = q->narrow, .start = 1}, zeros = {.rows = q->narrow};
+  int rc = params_add(q, &q->final_weight, &ones, "norm.weight", -1);
+
+  if (rc != QTK_OK)
+    return rc;
+  params_cut(q, "final_norm", "", -1);
+  if (!has_bias)
+    return QTK_OK;
+  rc = params_add(q, &q->final_bias, &zeros, "norm.bias", -1);
+  if (rc == QTK_OK)
+    params_cut(q, "final_norm", ".bias", -1);
+  return rc;
+}
+
 /* Behind the last block. */
 static int params_end(struct qst *q, const struct qtk_model_info *model)
 {
-  const struct params_shape ones = {.rows = q->narrow, .start = 1}, zeros = {.rows = q->narrow};
   const struct params_shape up = {.rows = q->out, .cols = q->narrow, .fan_in = q->narrow};
   const struct params_shape bias = {.rows = q->out, .fan_in = q->narrow};
   const struct params_shape mix = {.rows = q->mix.n, .start = 1, .exact = 1};
   int rc = QTK_OK;
 
   if (model->final_norm)
-    rc = params_add(q, &q->final_weight, &ones, "norm.weight", -1);
-  if (rc == QTK_OK && model->final_norm && model->norm_bias)
-    rc = params_add(q, &q->final_bias, &zeros, "norm.bias", -1);
+    rc = params_norm(q, model->norm_bias);
   if (rc == QTK_OK)
     rc = params_add(q, &q->up, &up, "up.weight", -1);
   if (rc == QTK_OK)
@@ -205,6 +231,8 @@ int qst_start(struct qtk_context *ctx, void *h, int i, float *value)
   const struct qtk_random_key key = {.site = params_stream(p->param.name)};
   int64_t n = p->param.shape[0] * (p->param.ndim == 2 ? p->param.shape[1] : 1);
 
+  if (p->role[0] != '\0')
+    return qst_cut_value(ctx, h, p, value);
   for (int64_t k = 0; k < n; k++)
     value[k] = p->bound > 0
                    ? (float)(p->bound * (2 * qtk_random_uniform(ctx, &key, (uint64_t)k) - 1))

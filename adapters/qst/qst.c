@@ -18,6 +18,8 @@ static const struct qtk_option qst_table[] = {
                 "Width between the two matrices of the downsamplers lora and adapter."),
     QTK_OPT_TEXT(struct qst_options, form, "paper", "paper code lst",
                  "Gates, mix and first downsampler: of the paper, of its code, or of LST."),
+    QTK_OPT_TEXT(struct qst_options, start, "random", "random pruned",
+                 "Where the network's blocks start: at random, or cut out of the model's."),
     QTK_OPT_TEXT(struct qst_options, keep, "hidden", "hidden recompute",
                  "Training keeps the hidden states in 16 bits, or runs the model once more."),
     QTK_OPT_TEXT(struct qst_options, dtype, "f16", "f16 f32",
@@ -33,12 +35,18 @@ static int qst_choice(const char *const *names, const char *name)
   return i;
 }
 
+static int qst_cuts(const struct qst_options *o)
+{
+  return strcmp(o->start, "pruned") == 0;
+}
+
 static int qst_check(const void *options, const struct qtk_model_info *model)
 {
   const struct qst_options *o = options;
   struct qtk_dims side;
+  int rc = qst_shape(model, o->reduction, &side);
 
-  return qst_shape(model, o->reduction, &side);
+  return rc == QTK_OK && qst_cuts(o) ? qst_cut_fits(model, &side) : rc;
 }
 
 static enum qtk_claim qst_claim(const void *options, const struct qtk_tensor_role *tensor)
@@ -58,6 +66,7 @@ static void qst_detach(struct qtk_context *ctx, void *h)
     qtk_block_free(ctx, q->layer[i].block);
   }
   qst_gate_free(ctx, &q->mix);
+  qst_cut_free(q->cut);
   free(q->layer);
   free(q->params);
   free(q);
@@ -69,6 +78,8 @@ static void qst_fill(struct qst *q, const struct qst_options *o, const struct qt
   static const char *const kinds[] = {"linear", "lora", "adapter", "maxpool", "avgpool", NULL};
 
   q->options = o;
+  q->model = model;
+  q->cuts = qst_cuts(o);
   q->form = (enum qst_form)qst_choice(forms, o->form);
   q->kind = (enum qst_kind)qst_choice(kinds, o->downsample);
   q->again = strcmp(o->keep, "recompute") == 0;

@@ -7,7 +7,7 @@
 
 struct qst_options {
   int64_t reduction, rank;
-  const char *downsample, *form, *keep, *dtype;
+  const char *downsample, *form, *start, *keep, *dtype;
 };
 
 /* A parameter. */
@@ -74,16 +74,23 @@ struct qst_param {
   struct qtk_param param;
   double bound; /* starts uniform within it; 0: at `start` */
   float start;
+  char role[32]; /* "q.bias": of the tensor it is cut out of, where the start is; or "" */
+  int layer;     /* block of that, or -1 */
   struct qst_value *to; /* where it is bound to; NULL: parameter `index` of the block */
   struct qtk_block *block;
   int index;
 };
 
+struct qst_cut;
+
 struct qst {
   const struct qst_options *options;
+  const struct qtk_model_info *model;
   enum qst_form form;
   enum qst_kind kind;
   int again; /* the base runs once more for the downsamplers' gradients */
+  int cuts;  /* the start is cut out of the model */
+  struct qst_cut *cut; /* by then */
 
   struct qtk_dims side;
   int64_t wide, narrow, out; /* of the base, of the side network, of what enters the head */
@@ -112,6 +119,21 @@ int qst_params_make(struct qst *q, const struct qtk_model_info *model);
 int qst_params(void *h, int i, struct qtk_param *param);
 int qst_bind(void *h, int i, const struct qtk_tensor *value, const struct qtk_tensor *gradient);
 int qst_start(struct qtk_context *ctx, void *h, int i, float *value);
+
+/* ---- cut: a start that is cut out of the model ---- */
+
+/* Values of each head of q and k that positions turn in a network of such widths. */
+static inline int64_t qst_cut_turned(const struct qtk_model_info *model,
+                                     const struct qtk_dims *side)
+{
+  return model->rotary_dims * side->head_size / model->dims.head_size;
+}
+
+/* QTK_EJOB if a network of such widths is no part of the model. */
+int qst_cut_fits(const struct qtk_model_info *model, const struct qtk_dims *side);
+/* The start of a parameter with a role. */
+int qst_cut_value(struct qtk_context *ctx, struct qst *q, const struct qst_param *p, float *value);
+void qst_cut_free(struct qst_cut *cut); /* NULL is fine */
 
 /* ---- room: memory of a session ---- */
 

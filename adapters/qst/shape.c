@@ -63,3 +63,14 @@ int qst_shape(const struct qtk_model_info *model, int64_t reduction, struct qtk_
   return qtk_error(QTK_EJOB, "reduction = %lld: %s; for this model there are %s",
                    (long long)reduction, why, fits);
 }
+
+int qst_cut_fits(const struct qtk_model_info *model, const struct qtk_dims *side)
+{
+  int64_t wide = model->dims.head_size, still = wide - model->rotary_dims;
+
+  if (side->head_size <= wide && side->head_size - qst_cut_turned(model, side) <= still)
+    return QTK_OK;
+  return qtk_error(QTK_EJOB, "start = \"pruned\": heads of size %lld cannot be cut out of the "
+                             "model's, of size %lld; a larger reduction can, or start = \"random\"",
+                   (long long)side->head_size, (long long)wide);
+}

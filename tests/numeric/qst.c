@@ -7,41 +7,6 @@
 
 /* ---- PyTorch ----------------------------------------------------------------------------- */
 
-/* The same as in data/qst/make-reference.py. */
-static double torch_sign(uint64_t i, uint64_t which)
-{
-  i = (i * 2 + which) * 2654435761u & 0xffffffffu;
-  i = (i ^ (i >> 16)) * 0x45d9f3bu & 0xffffffffu;
-  return (i ^ (i >> 16)) & 1 ? 1.0 : -1.0;
-}
-
-static double torch_number(const json_t *list, size_t i)
-{
-  return json_number_value(json_array_get(list, i));
-}
-
-/* How far a gradient is from what is recorded, relative to its length. */
-static double torch_error(const json_t *said, const float *gradient, int64_t n)
-{
-  const json_t *products = json_object_get(said, "products"), *values, *value;
-  double length = json_number_value(json_object_get(said, "norm")), sums[3] = {0}, worst;
-  size_t k;
-
-  for (int64_t i = 0; i < n; i++) {
-    sums[0] += torch_sign((uint64_t)i, 0) * (double)gradient[i];
-    sums[1] += torch_sign((uint64_t)i, 1) * (double)gradient[i];
-    sums[2] += (double)gradient[i] * (double)gradient[i];
-  }
-  worst = fabs(sqrt(sums[2]) - length);
-  for (k = 0; k < 2; k++)
-    worst = fmax(worst, fabs(sums[k] - torch_number(products, k)));
-  values = json_object_get(said, "values");
-  json_array_foreach(values, k, value)
-    worst = fmax(worst, fabs((double)gradient[(size_t)torch_number(value, 0)] -
-                             torch_number(value, 1)));
-  return worst / length;
-}
-
 /* On the floats of the model: the reference has no quantizer. */
 static void torch_open(struct side *r, const char *text)
 {
@@ -75,7 +40,7 @@ static void torch_case(const json_t *said)
   loss = side_back(&r, 1.0 / (TOKENS - SEQUENCES)) / (TOKENS - SEQUENCES);
   for (int i = 0; qtk_engine_param(r.m.engine, 0, i, &p, &value); i++, n++) {
     qtk_engine_gradient(r.m.engine, 0, i, &gradient);
-    double error = torch_error(json_object_get(tensors, p.name), gradient.data, side_count(&p));
+    double error = side_error(json_object_get(tensors, p.name), gradient.data, side_count(&p));
     if (!(error <= most)) {
       most = error;
       worst = p;

@@ -147,6 +147,45 @@ static inline int side_find(struct side *r, const char *name)
   return -1;
 }
 
+/* ---- recorded values ---- */
+
+/* The same as in data/qst/make-reference.py and make-pruned.py. */
+static inline double side_sign(uint64_t i, uint64_t which)
+{
+  i = (i * 2 + which) * 2654435761u & 0xffffffffu;
+  i = (i ^ (i >> 16)) * 0x45d9f3bu & 0xffffffffu;
+  return (i ^ (i >> 16)) & 1 ? 1.0 : -1.0;
+}
+
+static inline double side_number(const json_t *list, size_t i)
+{
+  return json_number_value(json_array_get(list, i));
+}
+
+/* How far values are from what is recorded of them, relative to their length. */
+static inline double side_error(const json_t *said, const float *is, int64_t n)
+{
+  const json_t *products = json_object_get(said, "products"), *values, *value;
+  double length = json_number_value(json_object_get(said, "norm")), sums[3] = {0}, worst;
+  size_t k;
+
+  for (int64_t i = 0; i < n; i++) {
+    sums[0] += side_sign((uint64_t)i, 0) * (double)is[i];
+    sums[1] += side_sign((uint64_t)i, 1) * (double)is[i];
+    sums[2] += (double)is[i] * (double)is[i];
+  }
+  worst = fabs(sqrt(sums[2]) - length);
+  for (k = 0; k < 2; k++)
+    worst = fmax(worst, fabs(sums[k] - side_number(products, k)));
+  values = json_object_get(said, "values");
+  json_array_foreach(values, k, value)
+    worst = fmax(worst, fabs((double)is[(size_t)side_number(value, 0)] -
+                             side_number(value, 1)));
+  return worst / length;
+}
+
+/* ---- all of them ---- */
+
 /* All gradients one behind the other; freed by the caller. */
 static inline float *side_gradients(struct side *r, size_t *n)
 {

@@ -57,6 +57,9 @@ static const struct method methods[] = {
 
 static const struct method side = {"qst", "reduction = 4\nform = \"code\"", 1e-2,
                                    QTK_OPTIMIZER_ADAMW};
+static const struct method pruned = {
+    "qst", "reduction = 4\nform = \"lst\"\ndownsample = \"linear\"\nstart = \"pruned\"", 1e-2,
+    QTK_OPTIMIZER_ADAMW};
 
 /* A small model, its linears on 3 bits, with the plugin's adapter. */
 struct learner {
@@ -342,6 +345,7 @@ int main(void)
     if (!qtk_optimizer_coded(methods[i].optimizer))
       micro_all(&methods[i], 3, 1e-5);
   }
+  train_all(&pruned);
   /* Hidden states near the middle of two bfloat16 go to the other one; then more tokens than the
    * side network takes at a time. */
   micro_all(&side, 3, 1e-4);

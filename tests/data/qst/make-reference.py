@@ -29,7 +29,7 @@ CASES = [("paper", "adapter"), ("code", "adapter"), ("paper", "lora"), ("code", 
 
 
 def signs(n, which):
-    """The same as torch_sign in qst.c."""
+    """The same as side_sign in side.h."""
     i = np.arange(n, dtype=np.uint64) * 2 + which
     i = (i * 2654435761) & 0xFFFFFFFF
     i = ((i ^ (i >> 16)) * 0x45D9F3B) & 0xFFFFFFFF
@@ -37,7 +37,7 @@ def signs(n, which):
 
 
 def value(name, shape):
-    """The same as fill_value in qst.c."""
+    """The same as fill_value in side.h."""
     stream = 0xCBF29CE484222325
     for c in name.encode():
         stream = ((stream ^ c) * 0x100000001B3) % 2**64

@@ -53,6 +53,12 @@ struct qtk_model_info {
   enum qtk_norm norm;
   int norm_bias, final_norm;
   double epsilon;
+
+  /* The first values of each head of q and k, which positions turn in pairs; 0: none do. Of heads
+   * of another size the same share turns, and pair i of m at the speed that pair i n / m of the
+   * model's n has. */
+  int64_t rotary_dims;
+  enum qtk_rope_style rotary_style;
 };
 
 /* A tensor of the model, for `claim`. */
@@ -199,6 +205,16 @@ QTK_PUBLIC int qtk_block_forward(struct qtk_context *ctx, struct qtk_block *bloc
 QTK_PUBLIC int qtk_block_backward(struct qtk_context *ctx, struct qtk_block *block,
                                   struct qtk_session *s, const struct qtk_tensor *dy,
                                   struct qtk_tensor *dx);
+
+/* Tensor i of the model, in canonical order: 1, or 0 past the last. `model` is what attach was
+ * given. While planning too. */
+QTK_PUBLIC int qtk_base_tensor(const struct qtk_model_info *model, int i,
+                               struct qtk_tensor_role *tensor);
+/* Rows [row, row + n) of tensor i as floats [n, cols], host memory: any tensor, claimed or not,
+ * as the base holds it, without what adapters below make of it. For start: while planning there
+ * may be no weights, QTK_EINPUT. */
+QTK_PUBLIC int qtk_base_rows(struct qtk_context *ctx, const struct qtk_model_info *model, int i,
+                             int64_t row, int64_t n, float *out);
 
 /* Rows [row, row + n) of a site's weights in the unquantized model ([model] source),
  * host memory. QTK_EJOB if the job names none. */
