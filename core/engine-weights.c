@@ -188,6 +188,7 @@ int qtk_engine_hold(struct qtk_engine *e, int64_t layer)
   return rc;
 }
 
+/* Pages of the file that nobody reads any more do not stay beside what comes next. */
 static void weights_drop(struct qtk_engine *e, struct engine_weight *w)
 {
   weights_release(e, w);
@@ -254,11 +255,9 @@ int qtk_engine_hold_all(struct qtk_engine *e)
 
 void qtk_engine_free_weights(struct qtk_engine *e)
 {
-  for (int i = 0; i < WEIGHTS_OUTSIDE; i++)
-    weights_release(e, weights_outside(e, i));
+  qtk_engine_drop(e, -1);
   for (int64_t i = 0; e->layers != NULL && i < e->arch->layers; i++) {
-    for (int role = 0; role < QTK_ROLE_LINEARS; role++)
-      weights_release(e, &e->layers[i].weights[role]);
+    qtk_engine_drop(e, i);
     qtk_block_destroy(&e->layers[i].block);
   }
   for (size_t i = 0; i < e->vectors.length; i++)

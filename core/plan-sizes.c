@@ -424,10 +424,12 @@ static struct sizes_need sizes_merge(const struct qtk_plan *plan, const struct q
   return (struct sizes_need){need.usual, need.usual};
 }
 
+#define SIZES_REST (UINT64_C(3) << 20) /* code that was not called yet, and what is too small to count */
+
 static int sizes_memory(struct qtk_context *ctx, struct qtk_plan *plan)
 {
   struct sizes_need most = sizes_files(plan), need;
-  uint64_t here = qtk_rss(), most_allowed = plan->job->memory_limit;
+  uint64_t here = qtk_rss() + SIZES_REST, most_allowed = plan->job->memory_limit;
   uint64_t room = most_allowed > here ? most_allowed - here : 0;
   char want[QTK_SIZE_TEXT], limit[QTK_SIZE_TEXT];
   int rc = QTK_OK;

@@ -157,6 +157,7 @@ SH_TESTS = \
 	%D%/cli/5311-peft-config.sh \
 	%D%/cli/5400-repair.sh \
 	%D%/cli/5410-teacher.sh \
+	%D%/cli/5420-limit.sh \
 	%D%/cli/5500-labels.sh \
 	%D%/cli/6000-sign.sh \
 	%D%/cli/9000-full-disk.sh \
