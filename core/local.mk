@@ -183,6 +183,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/protocol.c %D%/protocol.h \
 	%D%/random.c %D%/random.h \
 	%D%/registry.c %D%/registry.h \
+	%D%/registry-contract.c \
 	%D%/registry-load.c %D%/registry-load.h \
 	%D%/registry-probe.c \
 	%D%/registry-slots.c \

@@ -39,7 +39,7 @@ static size_t load_ops_size(enum qtk_kind kind)
 /* The two fields that every version of the interface has at their places. */
 static int load_check_api(const struct qtk_plugin *plugin)
 {
-  size_t least = offsetof(struct qtk_plugin, format) + sizeof plugin->format;
+  size_t least = offsetof(struct qtk_plugin, contract_size) + sizeof plugin->contract_size;
   if (plugin->size < offsetof(struct qtk_plugin, api) + sizeof plugin->api)
     return qtk_error(QTK_EPLUGIN, "descriptor of %zu bytes: too short to be one", plugin->size);
   if (plugin->api < QTK_API_OLDEST || plugin->api > QTK_API_NEWEST)
@@ -83,10 +83,10 @@ static int load_copy_ops(struct qtk_loaded *loaded)
   const void *ops = load_ops(&loaded->plugin, loaded->kind);
   size_t size, known = load_ops_size(loaded->kind);
   memcpy(&size, ops, sizeof size);
-  if (size < sizeof size)
-    return qtk_error(QTK_EPLUGIN, "operations of %zu bytes: their size field is not set", size);
-  memcpy(&loaded->ops, ops, size < known ? size : known);
-  return QTK_OK;
+  int rc = qtk_contract_ops(&loaded->plugin, size, known);
+  if (rc == QTK_OK)
+    memcpy(&loaded->ops, ops, size < known ? size : known);
+  return rc;
 }
 
 static const struct qtk_slot *load_find_slot(enum qtk_kind kind, const char *name)
@@ -179,13 +179,22 @@ static int load_entry(const char *path, const struct qtk_plugin **plugin)
   return QTK_OK;
 }
 
+static int load_check_headers(const struct qtk_plugin *plugin, const char *path)
+{
+  int rc = load_check_api(plugin);
+  if (rc == QTK_OK)
+    rc = qtk_contract_check(plugin);
+  return rc == QTK_OK ? rc : qtk_error_at(rc, "%s", path);
+}
+
 int qtk_loaded_open(const char *path, enum qtk_kind kind, const char *name,
                     struct qtk_loaded **loaded)
 {
   const struct qtk_plugin *plugin;
   struct qtk_loaded *l;
   int rc = load_entry(path, &plugin);
-  if (rc != QTK_OK || (rc = qtk_loaded_copy(plugin, path, &l)) != QTK_OK)
+  if (rc != QTK_OK || (rc = load_check_headers(plugin, path)) != QTK_OK ||
+      (rc = qtk_loaded_copy(plugin, path, &l)) != QTK_OK)
     return rc;
   if (l->kind != kind)
     rc = qtk_error(QTK_EPLUGIN, "%s: is a %s, but its file name says %s", path,

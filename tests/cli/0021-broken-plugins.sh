@@ -5,13 +5,26 @@ mkdir plugins
 QTK_PLUGIN_PATH=$PWD/plugins
 export QTK_PLUGIN_PATH
 
-# plugin FILE: compiles standard input.
+# plugin FILE [HEADERS]: compiles standard input, with the headers in a folder of ours.
 plugin ()
 {
   { echo '#define QTK_API 1'; echo '#include <qtk/quantizer.h>'; echo '#include <qtk/format.h>'
     cat; } >source.c
-  ${CC:-cc} -shared -fPIC -w -I"$QTK_SRCDIR/include" -o "plugins/$1" source.c ||
+  ${CC:-cc} -shared -fPIC -w -I"${2:-$QTK_SRCDIR/include}" -o "plugins/$1" source.c ||
     fail "$1 does not compile"
+}
+
+# headers NAME EXPRESSION: a folder of headers in which sed has changed the quantizer's, as
+# another version of qtk would install them.
+headers ()
+{
+  mkdir -p "$1"
+  cp -R "$QTK_SRCDIR/include/qtk" "$1"
+  sed 's/\(QTK_VERSION\) .*/\1 "0.0.7"/' "$QTK_SRCDIR/include/qtk/version.h" >"$1/qtk/version.h"
+  sed "$2" "$QTK_SRCDIR/include/qtk/quantizer.h" >"$1/qtk/quantizer.h"
+  cmp -s "$QTK_SRCDIR/include/qtk/quantizer.h" "$1/qtk/quantizer.h" && fail "$1: nothing changed"
+  sh "$QTK_SRCDIR/build-aux/contract.sh" "$1" >contract.h || fail "$1: no contract"
+  mv contract.h "$1/qtk"
 }
 
 slots='
@@ -50,11 +63,28 @@ echo "$slots static const struct qtk_option o[] =
   { QTK_OPT_INT (struct options, bits, 5, 2, 4, \"h\"), QTK_OPT_END };
   QTK_PLUGIN (.name = \"option\", $texts, .options = o, .options_size = sizeof (struct options));" |
   plugin qtk-quantizer-option.so
-# Made when the interface had fewer slots: these read as absent.
-echo "$slots static const struct { size_t size; void *needs, *check, *describe, *quantize; } old =
-  { sizeof old, 0, 0, describe, quantize };
-  QTK_PLUGIN (.name = \"old\", .version = \"1\", .summary = \"s\", .quantizer = (void *) &old);" |
-  plugin qtk-quantizer-old.so
+# Made when the interface had fewer slots, which read as absent, and when it has more.
+headers fewer '/(\*memory)/d'
+echo "$slots QTK_PLUGIN (.name = \"old\", $texts);" | plugin qtk-quantizer-old.so fewer
+headers more '/(\*memory)/s/;/; int (*later)(void);/'
+echo "$slots QTK_PLUGIN (.name = \"new\", $texts);" | plugin qtk-quantizer-new.so more
+# Made with what is not so in our headers: a slot between others, one with another argument,
+# one that is gone from their midst, a struct that has grown.
+headers shifted 's/^  int (\*quantize)/  int (*between)(void);\n&/'
+headers argument 's/(\*forget)(struct/(*forget)(int n, struct/'
+headers gone '/(\*forget)/d'
+headers grown 's/^  double condition;/& double more;/'
+for changed in shifted argument gone grown; do
+  echo "$slots QTK_PLUGIN (.name = \"$changed\", $texts);" |
+    plugin qtk-quantizer-$changed.so $changed
+done
+# Headers that were changed by hand, so that they still say what they said before.
+headers hand 's/^  int (\*quantize)/  int (*between)(void);\n&/'
+cp "$QTK_SRCDIR/include/qtk/contract.h" hand/qtk
+echo "$slots QTK_PLUGIN (.name = \"hand\", $texts);" | plugin qtk-quantizer-hand.so hand
+echo "$slots const struct qtk_plugin *qtk_plugin_entry (void) { static const struct qtk_plugin p =
+  { .size = sizeof p, .api = 1, .name = \"silent\", $texts }; return &p; }" |
+  plugin qtk-quantizer-silent.so
 ln -s missing.so plugins/qtk-quantizer-dangling.so
 
 expect_status 0 qtk plugin list
@@ -67,6 +97,7 @@ row ()
 }
 row good " s"
 row old " s"
+row new " s"
 row text BROKEN
 row empty BROKEN
 row bare "no symbol qtk_plugin_entry"
@@ -81,14 +112,23 @@ row kind "is a quantizer, but its file name says format"
 row none "0 kinds of operations"
 row option "BROKEN"
 row dangling "BROKEN"
-test "$(wc -l <list)" = 16 || fail "other lines than plugins"
+row shifted "(qtk 0.0.7): 7 of their"
+row gone "(qtk 0.0.7): 3 of their"
+row argument "(qtk 0.0.7): 1 of their"
+row grown "(qtk 0.0.7): 1 of their"
+row grown "compile it again with this qtk's headers"
+row hand "where the headers that it names have"
+row silent "does not say which headers"
+test "$(wc -l <list)" = 23 || fail "other lines than plugins"
 
 expect_status 0 qtk plugin describe old
-expect_text "has_observe=0" out
+expect_text "has_memory=0" out
 expect_status 7 qtk plugin describe crash
 expect_text "crashes: signal 11" err
 expect_status 7 qtk plugin describe plugins/qtk-quantizer-future.so
 expect_text "interface 99" err
+expect_status 7 qtk plugin check plugins/qtk-quantizer-shifted.so
+expect_text "qtk-quantizer-shifted.so: compiled with other headers of plugin interface 1" out
 
 # In a job: the plugin's fault, with the place where it is named.
 cat >job.toml <<E

@@ -1,5 +1,5 @@
 # Every installed header compiles alone, as C99, C11 and C++17, without a
-# warning; and they say the version that configure says.
+# warning; they say the version that configure says, and contract.h what the others say.
 . "${QTK_SRCDIR:-${srcdir:-.}}/tests/lint/lib.sh"
 
 try ()
@@ -25,6 +25,8 @@ extern int not_empty;" >"$lint_tmp/alone.$suffix"
   grep -q "%D%/qtk/$(basename "$header")" include/local.mk ||
     found "$header is not in include/local.mk"
 done
+sh build-aux/contract.sh include | cmp -s - include/qtk/contract.h ||
+  found "include/qtk/contract.h does not say what the other headers say: make writes it"
 version=$(sed -n 's/^AC_INIT(\[qtk\], \[\([^]]*\)\].*/\1/p' configure.ac)
 grep -q "^#define QTK_VERSION \"$version\"\$" include/qtk/version.h ||
   found "include/qtk/version.h does not say $version, as configure.ac does"

@@ -10,6 +10,7 @@
 #define QTK_PLUGIN_H
 
 #include <qtk/base.h>
+#include <qtk/contract.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -76,7 +77,8 @@ struct qtk_backend_ops;
 struct qtk_format_ops;
 
 /* Constant. Fields stay in this order for ever; additions come last. Exactly
- * one of the last four is not NULL. `name` equals NAME of the file's name. */
+ * one of the four pointers to operations is not NULL. `name` equals NAME of the
+ * file's name. */
 struct qtk_plugin {
   size_t size; /* sizeof (struct qtk_plugin) where the plugin was compiled */
   int api;
@@ -91,6 +93,12 @@ struct qtk_plugin {
   const struct qtk_adapter_ops *adapter;
   const struct qtk_backend_ops *backend;
   const struct qtk_format_ops *format;
+  /* Of the headers that the plugin was compiled with, filled by QTK_PLUGIN: their
+   * version and their declarations. A library whose headers differ from them by
+   * more than additions, on either side, refuses the plugin. */
+  const char *headers;
+  const uint32_t *contract;
+  size_t contract_size;
 };
 
 /* QTK_PLUGIN(.name = "x", .version = "1", ...) defines the one exported
@@ -99,8 +107,14 @@ struct qtk_plugin {
   QTK_PUBLIC const struct qtk_plugin *qtk_plugin_entry(void);                       \
   QTK_PUBLIC const struct qtk_plugin *qtk_plugin_entry(void)                        \
   {                                                                                 \
+    static const uint32_t contract[] = {QTK_CONTRACT};                              \
     static const struct qtk_plugin plugin = {.size = sizeof(struct qtk_plugin),     \
-                                             .api = QTK_API, __VA_ARGS__};          \
+                                             .api = QTK_API,                        \
+                                             .headers = QTK_VERSION,                \
+                                             .contract = contract,                  \
+                                             .contract_size =                       \
+                                                 sizeof contract / sizeof contract[0],\
+                                             __VA_ARGS__};                          \
     return &plugin;                                                                 \
   }                                                                                 \
   struct qtk_plugin_needs_semicolon
