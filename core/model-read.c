@@ -190,13 +190,17 @@ int qtk_base_tensor(const struct qtk_model_info *model, int i, struct qtk_tensor
   return 1;
 }
 
+/* What an adapter reads once, it starts from: pages of the file do not stay beside what trains. */
 int qtk_base_rows(struct qtk_context *ctx, const struct qtk_model_info *model, int i, int64_t row,
                   int64_t n, float *out)
 {
-  const struct qtk_model *m = qtk_model_of(model);
+  struct qtk_model *m = qtk_model_of(model);
+  int rc;
 
   (void)ctx;
   if (i < 0 || i >= m->n)
     return qtk_error(QTK_EINTERNAL, "%s: it has no tensor %d", m->source->path, i);
-  return qtk_model_read(m, i, row, n, out, m->tensors[i].t.cols);
+  rc = qtk_model_read(m, i, row, n, out, m->tensors[i].t.cols);
+  qtk_model_drop(m, i);
+  return rc;
 }

@@ -168,24 +168,62 @@ static int cut_begin(struct qtk_context *ctx, struct qst *q)
   return qst_cut_choose_hidden(ctx, q->cut);
 }
 
-int qst_cut_value(struct qtk_context *ctx, struct qst *q, const struct qst_param *p, float *value)
+static int cut_out(struct qtk_context *ctx, const struct qst_cut *cut, const char *role, int layer,
+                   float *value)
 {
   struct cut_tensor t;
   int64_t *rows, n;
+  int rc;
+
+  if (!qst_cut_find(cut, role, layer, &t))
+    return qtk_error(QTK_EINTERNAL, "the model has no %s to cut from", role);
+  rows = cut_rows(cut, &t, &n);
+  if (rows == NULL)
+    return qtk_error(QTK_ENOMEM, "no memory for %lld rows", (long long)n);
+  rc = cut_into(ctx, cut, &t, rows, n, value);
+  free(rows);
+  return rc;
+}
+
+/* Where the model projects what enters the head, that is cut; else a kept channel goes where it
+ * was. */
+static int cut_put(struct qtk_context *ctx, const struct qst_cut *cut, float *value)
+{
+  const struct cut_axis *hidden = &cut->axes[CUT_HIDDEN];
+  struct cut_tensor t;
+
+  if (qst_cut_find(cut, "project_out", -1, &t))
+    return cut_out(ctx, cut, "project_out", -1, value);
+  for (int64_t k = 0; k < hidden->n; k++)
+    value[hidden->kept[k] * hidden->n + k] = 1;
+  return QTK_OK;
+}
+
+static int cut_pick(const struct qst_cut *cut, float *value)
+{
+  const struct cut_axis *hidden = &cut->axes[CUT_HIDDEN];
+
+  for (int64_t k = 0; k < hidden->n; k++)
+    value[k * hidden->wide + hidden->kept[k]] = 1;
+  return QTK_OK;
+}
+
+int qst_cut_value(struct qtk_context *ctx, struct qst *q, const struct qst_param *p, float *value)
+{
   int rc = q->cut == NULL ? cut_begin(ctx, q) : QTK_OK;
 
   if (rc == QTK_OK && p->layer >= 0 && q->cut->layer != p->layer)
     rc = qst_cut_choose(ctx, q->cut, p->layer);
   if (rc != QTK_OK)
     return rc;
-  if (!qst_cut_find(q->cut, p->role, p->layer, &t))
-    return qtk_error(QTK_EINTERNAL, "the model has no %s to cut from", p->role);
-  rows = cut_rows(q->cut, &t, &n);
-  if (rows == NULL)
-    return qtk_error(QTK_ENOMEM, "no memory for %lld rows", (long long)n);
-  rc = cut_into(ctx, q->cut, &t, rows, n, value);
-  free(rows);
-  return rc;
+  switch (p->begin) {
+  case QST_PICK:
+    return cut_pick(q->cut, value);
+  case QST_PUT:
+    return cut_put(ctx, q->cut, value);
+  default:
+    return cut_out(ctx, q->cut, p->role, p->layer, value);
+  }
 }
 
 void qst_cut_free(struct qst_cut *cut)

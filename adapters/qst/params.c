@@ -65,6 +65,7 @@ static void params_cut(struct qst *q, const char *role, const char *part, int la
 
   if (!q->cuts)
     return;
+  p->begin = QST_CUT_OUT;
   snprintf(p->role, sizeof p->role, "%s%s", role, part);
   p->layer = layer;
 }
@@ -80,14 +81,16 @@ static int params_down_first(struct qst *q, struct qst_down *d, int layer)
 
   first.rows = q->kind == QST_LINEAR ? q->narrow : q->options->rank;
   rc = params_add(q, &d->first, &first, "downsample.first", layer);
-  return rc == QTK_OK && q->kind != QST_LINEAR
-             ? params_add(q, &d->second, &second, "downsample.second", layer)
-             : rc;
+  if (rc == QTK_OK && q->kind != QST_LINEAR)
+    return params_add(q, &d->second, &second, "downsample.second", layer);
+  if (rc == QTK_OK && q->cuts)
+    q->params[q->n_params - 1].begin = QST_PICK;
+  return rc;
 }
 
 static int params_down(struct qst *q, struct qst_down *d, int layer)
 {
-  const struct params_shape bias = {.rows = q->narrow, .fan_in = q->wide};
+  const struct params_shape bias = {.rows = q->narrow, .fan_in = q->cuts ? 0 : q->wide};
   const struct params_shape ones = {.rows = q->narrow, .start = 1}, zeros = {.rows = q->narrow};
   int rc = qst_reads(q) ? params_down_first(q, d, layer) : QTK_OK;
 
@@ -170,7 +173,7 @@ static int params_norm(struct qst *q, int has_bias)
 static int params_end(struct qst *q, const struct qtk_model_info *model)
 {
   const struct params_shape up = {.rows = q->out, .cols = q->narrow, .fan_in = q->narrow};
-  const struct params_shape bias = {.rows = q->out, .fan_in = q->narrow};
+  const struct params_shape bias = {.rows = q->out, .fan_in = q->cuts ? 0 : q->narrow};
   const struct params_shape mix = {.rows = q->mix.n, .start = 1, .exact = 1};
   int rc = QTK_OK;
 
@@ -178,6 +181,8 @@ static int params_end(struct qst *q, const struct qtk_model_info *model)
     rc = params_norm(q, model->norm_bias);
   if (rc == QTK_OK)
     rc = params_add(q, &q->up, &up, "up.weight", -1);
+  if (rc == QTK_OK && q->cuts)
+    q->params[q->n_params - 1].begin = QST_PUT;
   if (rc == QTK_OK)
     rc = params_add(q, &q->up_bias, &bias, "up.bias", -1);
   return rc == QTK_OK && q->form != QST_LST ? params_add(q, &q->mix.value, &mix, "alpha", -1) : rc;
@@ -231,7 +236,7 @@ int qst_start(struct qtk_context *ctx, void *h, int i, float *value)
   const struct qtk_random_key key = {.site = params_stream(p->param.name)};
   int64_t n = p->param.shape[0] * (p->param.ndim == 2 ? p->param.shape[1] : 1);
 
-  if (p->role[0] != '\0')
+  if (p->begin != QST_DRAWN)
     return qst_cut_value(ctx, h, p, value);
   for (int64_t k = 0; k < n; k++)
     value[k] = p->bound > 0

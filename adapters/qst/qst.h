@@ -69,13 +69,22 @@ struct qst_layer {
   struct qtk_block *block; /* layer 0 has neither gate nor block */
 };
 
+/* Where a parameter starts. */
+enum qst_begin {
+  QST_DRAWN,   /* uniform within `bound`; 0: at `start` */
+  QST_CUT_OUT, /* as a part of a tensor of the model */
+  QST_PICK,    /* [narrow, wide]: the channels that are kept */
+  QST_PUT      /* [out, narrow]: back to their places, and on to the head */
+};
+
 /* A parameter as it is told to the core. */
 struct qst_param {
   struct qtk_param param;
-  double bound; /* starts uniform within it; 0: at `start` */
+  enum qst_begin begin;
+  double bound;
   float start;
-  char role[32]; /* "q.bias": of the tensor it is cut out of, where the start is; or "" */
-  int layer;     /* block of that, or -1 */
+  char role[32]; /* "q.bias": of the tensor that it is cut out of, */
+  int layer;     /* in this block, or -1 */
   struct qst_value *to; /* where it is bound to; NULL: parameter `index` of the block */
   struct qtk_block *block;
   int index;
@@ -131,7 +140,7 @@ static inline int64_t qst_cut_turned(const struct qtk_model_info *model,
 
 /* QTK_EJOB if a network of such widths is no part of the model. */
 int qst_cut_fits(const struct qtk_model_info *model, const struct qtk_dims *side);
-/* The start of a parameter with a role. */
+/* The start of a parameter that is not drawn. */
 int qst_cut_value(struct qtk_context *ctx, struct qst *q, const struct qst_param *p, float *value);
 void qst_cut_free(struct qst_cut *cut); /* NULL is fine */
 

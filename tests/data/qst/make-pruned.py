@@ -4,8 +4,8 @@
 
     python make-pruned.py
 
-writes pruned.json: for each model and reduction, of each parameter of the side network's blocks
-and of the norm behind them its length, its products with two vectors of signs, and some of its
+writes pruned.json: for each model and reduction, of each matrix and vector of the side network
+that is cut, also of linear downsamplers and of what leads back, its length, its products with two vectors of signs, and some of its
 values. Worked out with numpy from the files of the models, in the names and layouts that
 transformers gives them: whole matrices are made that have a row for each channel, what to keep
 is an index, and rotary pairs are found by comparing their frequencies.
@@ -31,6 +31,7 @@ GPT = {"at": "transformer.h.{}.", "embedding": "transformer.wte", "final": "tran
        "norm1": "ln_1", "norm2": "ln_2", "up": "mlp.c_fc", "down": "mlp.c_proj"}
 OPT = {"at": "model.decoder.layers.{}.", "embedding": "model.decoder.embed_tokens",
        "final": "model.decoder.final_layer_norm", "project_in": "model.decoder.project_in",
+       "project_out": "model.decoder.project_out",
        "norm1": "self_attn_layer_norm", "norm2": "final_layer_norm", "q": "self_attn.q_proj",
        "k": "self_attn.k_proj", "v": "self_attn.v_proj", "o": "self_attn.out_proj", "up": "fc1",
        "down": "fc2"}
@@ -176,6 +177,11 @@ def case(name, reduction):
     for part in ("weight", "bias"):
         if model.get("final", part) is not None:
             params[f"side.norm.{part}"] = model.get("final", part)[hidden]
+    pick = np.eye(model.hidden)[hidden]
+    for layer in range(3):
+        params[f"side.layers.{layer}.downsample.first"] = pick
+    last = model.get("project_out")
+    params["side.up.weight"] = pick.T if last is None else last[:, hidden]
     lines = ",\n".join(f'   "{n}": {json.dumps(describe(t))}' for n, t in sorted(params.items()))
     return f' {{"model": "{name}", "reduction": {reduction},\n  "values": {{\n{lines}}}}}'
 
