@@ -260,6 +260,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/tokenizer/read-model.c \
 	%D%/tokenizer/write.c \
 	%D%/toml.c %D%/toml.h \
+	%D%/toml-differ.c \
 	%D%/toml-make.c \
 	%D%/toml-node.h \
 	%D%/toml-parse.cc \

@@ -224,8 +224,10 @@ static int pipeline_begin_state(struct qtk_pipeline *p, int resume)
   struct qtk_str key = {0};
   int rc = machine != NULL ? qtk_plan_key(p->portable, &key) : QTK_ENOMEM;
   const struct qtk_state_input inputs[] = {
-    {"job", key.data ? key.data : ""}, {"qtk", qtk_version()}, {"backend", machine ? machine : ""},
-    {"plugins", p->inputs.plugins}};
+    {"the job", key.data ? key.data : ""},
+    {"the version of qtk", qtk_version()},
+    {"the backend", machine ? machine : ""},
+    {"the list of plugins", p->inputs.plugins}};
   if (rc == QTK_OK && (p->state_dir = pipeline_state_dir(p->job)) == NULL)
     rc = QTK_ENOMEM;
   if (rc == QTK_OK)

@@ -109,6 +109,18 @@ static int state_write_key(const struct qtk_state *s, const struct qtk_state_inp
   return rc;
 }
 
+static void state_say_value(struct qtk_str *out, const struct qtk_toml *node)
+{
+  if (node == NULL)
+    qtk_str_add(out, "not given");
+  else if (qtk_toml_kind(node) == QTK_TOML_TABLE ||
+           (qtk_toml_length(node) > 0 &&
+            qtk_toml_kind(qtk_toml_item(node, 0)) == QTK_TOML_TABLE))
+    qtk_str_add(out, "given");
+  else
+    qtk_toml_write_value(node, out);
+}
+
 /* Points at the line at *text and moves behind it; its length. */
 static int state_line(const char **text, const char **line)
 {
@@ -118,19 +130,57 @@ static int state_line(const char **text, const char **line)
   return (int)(end - *line);
 }
 
-/* Says which line of `now` is not the one of `before`. */
+static void state_say_line(const char *before, const char *now, struct qtk_str *out)
+{
+  const char *a, *b;
+  int n, m;
+  while ((n = state_line(&before, &a)) == (m = state_line(&now, &b)) &&
+         memcmp(a, b, (size_t)n) == 0)
+    ;
+  qtk_str_printf(out, "was \"%.*s\", is \"%.*s\"", n, a, m, b);
+}
+
+static int state_parse(const char *text, struct qtk_toml **root)
+{
+  return qtk_toml_parse(text, strlen(text), "", root);
+}
+
+/* What has changed, by the key if both texts are TOML. */
+static void state_say(const char *before, const char *now, struct qtk_str *out)
+{
+  struct qtk_toml *a = NULL, *b = NULL;
+  struct qtk_toml_difference d;
+  struct qtk_str key = {0};
+
+  if (state_parse(before, &a) == QTK_OK && state_parse(now, &b) == QTK_OK &&
+      qtk_toml_differ(a, b, &key, &d)) {
+    qtk_str_printf(out, "%s was ", key.data);
+    state_say_value(out, d.a);
+    qtk_str_add(out, ", is ");
+    state_say_value(out, d.b);
+  } else {
+    state_say_line(before, now, out);
+  }
+  qtk_str_free(&key);
+  qtk_toml_free(a);
+  qtk_toml_free(b);
+}
+
 static int state_differs(const struct qtk_state *s, const char *name, const char *before,
                          const char *now)
 {
-  const char *a, *b;
-  int n, m, number = 1;
-  while ((n = state_line(&before, &a)) == (m = state_line(&now, &b)) &&
-         memcmp(a, b, (size_t)n) == 0)
-    number++;
-  return qtk_error(QTK_EJOB,
-                   "%s: cannot resume, because %s has changed in line %d: was \"%.*s\", is "
-                   "\"%.*s\"; undo that, or remove the folder to start again",
-                   s->dir, name, number, n, a, m, b);
+  struct qtk_str what = {0};
+
+  state_say(before, now, &what);
+  char *text = qtk_str_take(&what);
+  int rc = text == NULL
+               ? QTK_ENOMEM
+               : qtk_error(QTK_EJOB,
+                           "%s: cannot resume, because %s has changed: %s; undo that, or remove "
+                           "the folder to start again",
+                           s->dir, name, text);
+  free(text);
+  return rc;
 }
 
 /* The text of the earlier run's input of that name, or NULL. */

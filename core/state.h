@@ -28,8 +28,8 @@
 struct qtk_state;
 struct qtk_state_unit;
 
-/* Something that the results depend on: name "job", "model", "data wiki.raw"; text: the
- * job's text, a digest. */
+/* Something that the results depend on: name "the job", "the model", "data wiki.raw"; text:
+ * the job's text, a digest. Of a text that is TOML a refusal names the key. */
 struct qtk_state_input {
   const char *name, *text;
 };

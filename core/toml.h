@@ -90,6 +90,14 @@ QTK_PUBLIC int qtk_toml_only(const struct qtk_toml *table, const char *const *ke
 QTK_PUBLIC int qtk_toml_equal(const struct qtk_toml *a,
                               const struct qtk_toml *b); /* order of keys aside */
 
+/* Where b first differs from a, in a's order: 1, with the path (as for qtk_toml_find) behind
+ * what *path has, and the nodes there, NULL where there is none; or 0. */
+struct qtk_toml_difference {
+  const struct qtk_toml *a, *b;
+};
+int qtk_toml_differ(const struct qtk_toml *a, const struct qtk_toml *b, struct qtk_str *path,
+                    struct qtk_toml_difference *d);
+
 /* ---- making -------------------------------------------------------------------- */
 
 /* NULL with QTK_ENOMEM set. */

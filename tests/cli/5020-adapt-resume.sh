@@ -86,7 +86,8 @@ test ! -e job.qtk.work || fail "the state was left behind"
 rm job.json
 stop_at KILL 20
 expect_status 2 qtk run job.toml --resume --set stage.tune.learning_rate=0.01
-expect_text 'cannot resume' err
+expect_text 'cannot resume, because the job has changed: stage.1.learning_rate was ' err
+expect_text ', is 0.01; undo that' err
 printf x | dd of=job.qtk.work/stage-1.train.unit bs=1 seek=3000 conv=notrunc 2>/dev/null
 expect_status 0 qtk run job.toml --resume
 results job.json | cmp - whole || fail "other results after a damaged checkpoint"

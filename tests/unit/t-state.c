@@ -149,12 +149,14 @@ static void other_inputs(void **state)
   refused(other, 1, 1, QTK_EJOB, "had 2 inputs");
   other[0].text = "[job]\nbits = 3\ngroup = 64\n";
   refused(other, 2, 1, QTK_EJOB,
-          "the job has changed in line 2: was \"bits = 4\", is \"bits = 3\"");
+          "the job has changed: job.bits was 4, is 3; undo that");
   other[0].text = "[job]\nbits = 4\n";
-  refused(other, 2, 1, QTK_EJOB, "line 3: was \"group = 64\", is \"\"");
+  refused(other, 2, 1, QTK_EJOB, "job.group was 64, is not given;");
+  other[0].text = "[job]\nbits = 4\ngroup = 64\n[[stage]]\nrun = \"export\"\n";
+  refused(other, 2, 1, QTK_EJOB, "stage was not given, is given;");
   other[0] = inputs[0];
   other[1].text = "abcdeg";
-  refused(other, 2, 1, QTK_EJOB, "model has changed");
+  refused(other, 2, 1, QTK_EJOB, "model has changed: was \"abcdef\", is \"abcdeg\"");
   assert_true(qtk_path_exists("w/u.unit"));
   assert_int_equal(qtk_write_file("w/key.toml", "nonsense", 8), QTK_OK);
   refused(inputs, 2, 1, QTK_EJOB, "key.toml");

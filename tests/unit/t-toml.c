@@ -358,6 +358,45 @@ static void equality(void **state)
   }
 }
 
+static void differences(void **state)
+{
+  static const struct {
+    const char *a, *b, *path, *was, *is; /* NULL: none */
+  } cases[] = {
+      {"a = 1\nb = 2\n", "b = 2\na = 1\n", NULL, NULL, NULL},
+      {"a = 1\nb = 2\n", "b = 2\na = 3\n", "a", "1", "3"},
+      {"a = 1\n[t]\nx = 1\ny = [1, 2]\n", "a = 1\n[t]\nx = 1\ny = [1, 3]\n", "t.y", "[1, 2]",
+       "[1, 3]"},
+      {"[[s]]\nx = 1\n[[s]]\nx = \"q\"\n", "[[s]]\nx = 1\n[[s]]\nx = 2\n", "s.1.x", "\"q\"", "2"},
+      {"[[s]]\nx = 1\n", "[[s]]\nx = 1\n[[s]]\nx = 2\n", "s.1", NULL, "{ x = 2 }"},
+      {"[[s]]\nx = 1\ny = 2\n", "[[s]]\nx = 1\n", "s.0.y", "2", NULL},
+      {"x = 1\n", "x = { y = 1 }\n", "x", "1", "{ y = 1 }"},
+      {"x = []\n", "[[x]]\ny = 1\n", "x", "[]", "[{ y = 1 }]"},
+  };
+
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct qtk_toml *a = parse(cases[i].a), *b = parse(cases[i].b);
+    struct qtk_toml_difference d;
+    struct qtk_str path = {0}, was = {0}, is = {0};
+    assert_int_equal(qtk_toml_differ(a, b, &path, &d), cases[i].path != NULL);
+    if (cases[i].path != NULL) {
+      assert_string_equal(path.data, cases[i].path);
+      assert_int_equal(d.a == NULL, cases[i].was == NULL);
+      assert_int_equal(d.b == NULL, cases[i].is == NULL);
+      if (d.a != NULL && qtk_toml_write_value(d.a, &was) == QTK_OK)
+        assert_string_equal(was.data, cases[i].was);
+      if (d.b != NULL && qtk_toml_write_value(d.b, &is) == QTK_OK)
+        assert_string_equal(is.data, cases[i].is);
+    }
+    qtk_str_free(&path);
+    qtk_str_free(&was);
+    qtk_str_free(&is);
+    qtk_toml_free(a);
+    qtk_toml_free(b);
+  }
+}
+
 /* ---- values by path ------------------------------------------------------------------------ */
 
 static void sets(const char *path, const char *value, const char *expected)
@@ -458,6 +497,7 @@ int main(void)
       cmocka_unit_test(writes_what_it_read),
       cmocka_unit_test(builds),
       cmocka_unit_test(equality),
+      cmocka_unit_test(differences),
       cmocka_unit_test(values_by_path),
       cmocka_unit_test(files),
   };
