@@ -420,8 +420,13 @@ int qtk_job_read_stages(struct qtk_job *job)
   size_t n = list ? qtk_toml_length(list) : 0;
   if (rc != QTK_OK)
     return rc;
+  if (n == 0 && qtk_toml_find(job->root, "output.adapter") != NULL)
+    return QTK_OK; /* an adapter that lies on the model is written down, and no more */
   if (n == 0)
-    return qtk_error(QTK_EJOB, "%s: no stage: a job has at least one [[stage]]", job->file);
+    return qtk_error(QTK_EJOB,
+                     "%s: no stage: a job has at least one [[stage]], unless [output] asks for the "
+                     "adapter of [model] alone",
+                     job->file);
   job->stages = calloc(n, sizeof *job->stages);
   if (job->stages == NULL)
     return qtk_error_memory(n * sizeof *job->stages, "stages");

@@ -20,17 +20,20 @@ static void base_left(struct qtk_plan *plan)
   }
 }
 
-/* A file of its own holds one adapter, and what it is bound to has to be there elsewhere. */
+/* A file of its own holds one adapter, and what it is bound to has to be there elsewhere: one
+ * that the job trains, or else the one that lies on its model. */
 static int base_check_adapter(const struct qtk_plan *plan, const struct qtk_toml *node)
 {
-  if (plan->n_left == 1)
+  int n = plan->n_left > 0 ? plan->n_left : plan->n_adapters;
+  if (n == 1)
     return QTK_OK;
-  if (plan->n_left == 0)
-    return qtk_toml_error(node, "adapter: no stage of this job trains one that is left at its end");
-  return qtk_toml_error(node, "adapter: this job trains %d, one on top of the other, and the file "
-                              "holds one: ship them with their base in a bundle, or train them in "
-                              "jobs of their own",
-                        plan->n_left);
+  if (n == 0)
+    return qtk_toml_error(node, "adapter: none lies on the model at the end of this job: a stage "
+                                "run = \"adapt\" trains one, [model] adapter brings one along");
+  return qtk_toml_error(node, "adapter: this job %s %d, one on top of the other, and the file "
+                              "holds one: ship them with their base in a bundle, or each by a job "
+                              "of its own",
+                        plan->n_left > 0 ? "trains" : "has", n);
 }
 
 int qtk_plan_left(struct qtk_plan *plan)

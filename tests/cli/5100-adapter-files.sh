@@ -119,8 +119,9 @@ expect_status 8 qtk run look.toml --set model.adapter='["up.qtk", "math.qtk"]'
 
 # ---- mistakes ----
 
-expect_status 2 qtk run look.toml --set output.adapter=x.qtk
-expect_text 'no stage of this job trains one' err
+expect_status 2 qtk run look.toml --set output.adapter=x.qtk \
+  --set model.adapter='["math.qtk", "up.qtk"]'
+expect_text 'this job has 2, one on top of the other' err
 expect_status 2 qtk run look.toml --set model.adapter='[]'
 expect_text 'the list is empty' err
 expect_status 2 qtk run look.toml --set model.adapter=3

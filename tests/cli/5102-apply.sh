@@ -90,4 +90,4 @@ expect_status 2 qtk bundle apply base.qtk task.qtk --output wrong.qtk --type f17
 expect_text 'f17' err
 test ! -e wrong.qtk || fail "a bundle was written"
 expect_status 2 qtk run merge.toml --set output.adapter=x.qtk
-expect_text 'no stage of this job trains one' err
+expect_text 'none lies on the model at the end of this job' err

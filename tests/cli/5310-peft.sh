@@ -120,6 +120,49 @@ expect_status 0 qtk run read.toml
 near read.json "$1" "$2"
 theirs gpt2 fused "$1" "$2"
 
+# ---- into a file of qtk's own, to lie beside any base of its shapes ----
+
+cat >convert.toml <<E
+[model]
+path = "$QTK_SRCDIR/tests/data/nano/llama"
+adapter = "$data/llama"
+[output]
+adapter = "task.qtk"
+E
+expect_status 0 qtk run convert.toml
+test ! -e convert.qtk || fail "a bundle that nobody asked for"
+expect_status 0 qtk bundle verify task.qtk
+job llama task.qtk >read.toml
+expect_status 0 qtk run read.toml
+near read.json $(expected llama)
+for file in adapter_config.json adapter_model.safetensors; do
+  cmp out-llama/$file "$data/llama/$file" || fail "by way of task.qtk: other bytes in $file"
+done
+rm -rf out-llama
+cat >quantize.toml <<E
+[model]
+path = "$QTK_SRCDIR/tests/data/nano/llama"
+[[stage]]
+run = "quantize"
+method = "rtn"
+bits = 4
+group = 32
+[output]
+bundle = "base.qtk"
+E
+expect_status 0 qtk run quantize.toml
+for adapter in "$data/llama" task.qtk; do
+  expect_status 0 qtk generate base.qtk --max-tokens 12 --adapter "$adapter" The
+  mv out said
+  test ! -e before || cmp before said || fail "$adapter: another text"
+  mv said before
+done
+expect_status 0 qtk generate base.qtk --max-tokens 12 The
+cmp -s before out && fail "the adapter changes nothing"
+sed '/^\[output\]/,$d' convert.toml >stageless.toml
+expect_status 2 qtk run stageless.toml
+expect_text 'no stage' err
+
 # ---- refusals of a plan ----
 
 sed '/^rank/d; /^rslora/d; s/"lora"/"full"/' train.toml >full.toml
