@@ -14,12 +14,16 @@
 
 /* ---- open and close --------------------------------------------------------------------- */
 
+int64_t qtk_calibrator_batch(const struct qtk_calibrator_options *o)
+{
+  int64_t batch = CALIBRATE_TOKENS / o->length;
+  return batch < 1 ? 1 : batch > o->samples ? o->samples : batch;
+}
+
 static void calibrate_batches(struct qtk_calibrator *c)
 {
-  const struct qtk_calibrator_options *o = &c->options;
-  c->batch = CALIBRATE_TOKENS / o->length;
-  c->batch = c->batch < 1 ? 1 : c->batch > o->samples ? o->samples : c->batch;
-  c->batches = (o->samples + c->batch - 1) / c->batch;
+  c->batch = qtk_calibrator_batch(&c->options);
+  c->batches = (c->options.samples + c->batch - 1) / c->batch;
 }
 
 /* The batch at hand is number i. */

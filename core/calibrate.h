@@ -39,6 +39,9 @@ QTK_PUBLIC int qtk_calibrator_memory(const struct qtk_arch *arch,
                                      const struct qtk_calibrator_options *options,
                                      uint64_t *memory, uint64_t *disk);
 
+/* Windows that run at once. */
+int64_t qtk_calibrator_batch(const struct qtk_calibrator_options *options);
+
 /* Runs the windows through the blocks up to `layer`, as they are now, and enters it; only
  * forward. `changing` says which of its linears, bits of enum qtk_role, are to be replaced. */
 QTK_PUBLIC int qtk_calibrator_enter(struct qtk_calibrator *c, int layer, unsigned changing);
@@ -60,5 +63,29 @@ QTK_PUBLIC void qtk_calibrator_statistics(const struct qtk_calibrator *c, int ro
                                           struct qtk_calibration *out);
 /* Tensor `tensor`, a linear of the block, is about to be replaced in the model. */
 QTK_PUBLIC void qtk_calibrator_replace(struct qtk_calibrator *c, int tensor);
+
+/* ---- what adapters start from ------------------------------------------------------------- */
+
+/* The inputs of a model's linears, one after the other: windows of at most `length` tokens of
+ * `text`, drawn by the context's seed, which go through it once. */
+struct qtk_inputs;
+
+/* The model is borrowed, and should be counted as what it is before; the text may go after
+ * this. */
+QTK_PUBLIC int qtk_inputs_open(struct qtk_context *ctx, struct qtk_model *model,
+                               const struct qtk_text *text, int64_t length,
+                               struct qtk_inputs **inputs);
+QTK_PUBLIC void qtk_inputs_close(struct qtk_inputs *inputs); /* NULL is fine */
+/* For struct qtk_model_inputs: H of what linear `name` reads, until the next call; linears in the
+ * order in which a block runs. */
+QTK_PUBLIC int qtk_inputs_gram(void *inputs, const char *name, int64_t cols, const float **gram);
+struct qtk_inputs_sizes {
+  uint64_t activations;    /* bytes */
+  int64_t widest;          /* H is at most [widest, widest] */
+  int64_t windows, length; /* at once */
+};
+/* Of a text for such a model. `tokens` 0: of a long one. */
+QTK_PUBLIC int qtk_inputs_memory(const struct qtk_arch *arch, int64_t tokens, int64_t length,
+                                 struct qtk_inputs_sizes *sizes);
 
 #endif

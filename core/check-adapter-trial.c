@@ -212,32 +212,54 @@ static int trial_session(struct qtk_adapter_trial *t)
   return status;
 }
 
-static int trial_engine(struct qtk_adapter_trial *t, const void *options, int unquantized)
+/* As if `cols` vectors that are near to those of the axes had been read. */
+static int trial_gram(void *arg, const char *name, int64_t cols, const float **gram)
 {
-  struct qtk_attached attached = {
-      .name = t->c->plugin->plugin.name, .ops = t->ops, .options = options};
-  qtk_model_set_unquantized(t->model, unquantized ? t->unquantized : NULL);
-  return qtk_engine_open(t->ctx, t->model, &attached, 1, &t->engine);
+  struct qtk_adapter_trial *t = arg;
+  float *sums = malloc((size_t)(cols * cols + cols) * sizeof *sums), *x = sums + cols * cols;
+  (void)name;
+  if (sums == NULL || qtk_vec_push(&t->blocks, (void *)sums) != QTK_OK) {
+    free(sums);
+    return qtk_error_memory((size_t)(cols * cols) * sizeof *sums, "statistics");
+  }
+  qtk_check_fill(x, cols, 1.0f, 200);
+  for (int64_t i = 0; i < cols * cols; i++)
+    sums[i] = x[i / cols] * x[i % cols] + (i % (cols + 1) == 0);
+  *gram = sums;
+  return QTK_OK;
 }
 
-/* Refused for the reason that it gives, and not for want of the unquantized model. */
-static void trial_refused(struct qtk_adapter_trial *t, const void *options, int unquantized)
+/* What an adapter may start from: what it asks for, or all there is. */
+static int trial_engine(struct qtk_adapter_trial *t, const void *options, int all)
+{
+  const struct qtk_model_inputs inputs = {.gram = trial_gram, .arg = t};
+  struct qtk_attached attached = {
+      .name = t->c->plugin->plugin.name, .ops = t->ops, .options = options};
+  int unquantized = all || (t->ops->unquantized != NULL && t->ops->unquantized(options));
+  int reads = all || (t->ops->inputs != NULL && t->ops->inputs(options));
+  qtk_model_set_unquantized(t->model, unquantized ? t->unquantized : NULL);
+  qtk_model_set_inputs(t->model, reads ? &inputs : NULL);
+  int status = qtk_engine_open(t->ctx, t->model, &attached, 1, &t->engine);
+  qtk_model_set_inputs(t->model, NULL);
+  return status;
+}
+
+/* Refused for the reason that it gives, and not for want of what it did not ask for. */
+static void trial_refused(struct qtk_adapter_trial *t, const void *options)
 {
   qtk_check_that(t->c, *qtk_error_message(), "refuses a model with a reason", "%s", t->text);
-  if (!unquantized)
-    qtk_check_that(t->c, trial_engine(t, options, 1) != QTK_OK,
-                   "says that it needs the unquantized model", "%s: it starts with it, and not "
-                   "without; 'unquantized' is not 1",
-                   t->text);
+  qtk_check_that(t->c, trial_engine(t, options, 1) != QTK_OK,
+                 "says that it needs the unquantized model", "%s: it starts with it, or with what "
+                 "its linears read, and not without; 'unquantized' or 'inputs' is not 1",
+                 t->text);
 }
 
 /* Attaching may be refused, with a reason. */
 static int trial_attach(struct qtk_adapter_trial *t, const void *options)
 {
-  int unquantized = t->ops->unquantized != NULL && t->ops->unquantized(options);
-  int status = trial_engine(t, options, unquantized);
+  int status = trial_engine(t, options, 0);
   if (status == QTK_EJOB) {
-    trial_refused(t, options, unquantized);
+    trial_refused(t, options);
     return 0;
   }
   if (!qtk_check_status(t->c, status, "attaches to a model, or refuses it with QTK_EJOB", t->text))

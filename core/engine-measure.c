@@ -190,33 +190,79 @@ static void measure_product(const struct qtk_engine *e, const struct qtk_engine_
     p->tokens = QTK_LOGIT_CHUNK;
 }
 
+/* A load with room for the products of a model, and two more. */
+static int measure_load(const struct qtk_engine *e, const struct qtk_model *model, int64_t tokens,
+                        int64_t sequences, struct qtk_load *load)
+{
+  const struct qtk_dims *d = &e->arch->dims;
+  size_t n = (size_t)qtk_model_count(model) + 2;
+  struct qtk_load_product *products = calloc(n, sizeof *products);
+
+  *load = (struct qtk_load){.tokens = tokens,
+                            .sequences = sequences > 0 ? sequences : 1,
+                            .heads = d->heads,
+                            .kv_heads = d->kv_heads,
+                            .head_size = d->head_size,
+                            .rotary = e->layers[0].block.rotary_dims,
+                            .products = products};
+  return products != NULL ? QTK_OK : qtk_error_memory(n * sizeof *products, "a plan");
+}
+
+/* What the instance has run before. `square` is the layout of its sums. */
+static int measure_before(const struct qtk_engine *e, const struct qtk_engine_before *b,
+                          struct qtk_qlayout *square, struct qtk_load *load)
+{
+  int rc = measure_load(e, b->model, b->tokens, b->sequences, load);
+  struct qtk_load_product *products = (struct qtk_load_product *)load->products;
+  int64_t length = b->tokens / load->sequences;
+
+  if (rc != QTK_OK)
+    return rc;
+  for (int i = 0; i < qtk_model_count(b->model); i++)
+    if (qtk_model_tensor(b->model, i)->ndim == 2 && qtk_model_tensor(b->model, i)->layer >= 0)
+      products[load->n_products++] = (struct qtk_load_product){
+          .w = &qtk_model_tensor(b->model, i)->layout, .tokens = b->tokens};
+  *square = (struct qtk_qlayout){
+      .encoding = QTK_DENSE, .dtype = QTK_F32, .rows = b->square, .cols = b->square};
+  products[load->n_products++] =
+      (struct qtk_load_product){.w = square, .tokens = length, .gradient = 1};
+  products[load->n_products++] =
+      (struct qtk_load_product){.w = square, .tokens = b->square, .gradient = 1};
+  return QTK_OK;
+}
+
+/* Passes of this model. */
+static void measure_products(const struct qtk_engine *e, const struct qtk_engine_case *c,
+                             struct qtk_qlayout *floats, struct qtk_load *load)
+{
+  struct qtk_load_product *products = (struct qtk_load_product *)load->products;
+
+  load->training = !c->look;
+  for (int i = 0; i < qtk_model_count(c->model); i++)
+    if (qtk_model_tensor(c->model, i)->ndim == 2)
+      measure_product(e, c, i, &floats[i], &products[load->n_products++]);
+}
+
 static int measure_scratch(const struct qtk_engine *e, const struct qtk_engine_case *c,
                            struct qtk_engine_sizes *sizes)
 {
-  const struct qtk_dims *d = &e->arch->dims;
   size_t n = (size_t)qtk_model_count(c->model);
-  struct qtk_load_product *products = calloc(n + 1, sizeof *products);
-  struct qtk_qlayout *floats = calloc(n + 1, sizeof *floats);
-  struct qtk_load load = {.tokens = c->tokens,
-                          .sequences = c->sequences > 0 ? c->sequences : 1,
-                          .training = !c->look,
-                          .heads = d->heads,
-                          .kv_heads = d->kv_heads,
-                          .head_size = d->head_size,
-                          .rotary = e->layers[0].block.rotary_dims,
-                          .products = products};
-  int rc = products == NULL || floats == NULL ? qtk_error_memory(n * sizeof *floats, "a plan")
-                                              : QTK_OK;
+  struct qtk_qlayout *floats = calloc(n + 1, sizeof *floats), square;
+  struct qtk_load load = {0}, before = {0};
+  int rc = floats == NULL ? qtk_error_memory(n * sizeof *floats, "a plan")
+                          : measure_load(e, c->model, c->tokens, c->sequences, &load);
 
-  for (int i = 0; rc == QTK_OK && i < (int)n; i++)
-    if (qtk_model_tensor(c->model, i)->ndim == 2) {
-      measure_product(e, c, i, &floats[i], &products[load.n_products]);
-      load.n_products++;
-    }
-  if (rc == QTK_OK)
+  if (rc == QTK_OK && c->before != NULL) {
+    rc = measure_before(e, c->before, &square, &before);
+    load.before = &before;
+  }
+  if (rc == QTK_OK) {
+    measure_products(e, c, floats, &load);
     sizes->scratch = c->backend->scratch(&load, c->threads);
+  }
   free(floats);
-  free(products);
+  free((void *)(uintptr_t)load.products);
+  free((void *)(uintptr_t)before.products);
   return rc;
 }
 

@@ -218,3 +218,15 @@ int qtk_source_rows(struct qtk_context *ctx, const struct qtk_site *site, int64_
                      site->name, (long long)site->rows, (long long)site->cols);
   return qtk_model_read(source, i, row, n, out, site->cols);
 }
+
+int qtk_site_gram(struct qtk_context *ctx, const struct qtk_site *site, const float **gram)
+{
+  const struct qtk_model_inputs *inputs = qtk_model_inputs(qtk_engine_of(site)->model);
+
+  (void)ctx;
+  if (inputs == NULL)
+    return qtk_error(QTK_EJOB, "%s: a start from what the model's linears read needs a text to "
+                               "learn from: that of an adapt stage in a job",
+                     site->name);
+  return inputs->gram(inputs->arg, site->name, site->cols, gram);
+}

@@ -124,6 +124,13 @@ QTK_PUBLIC int qtk_session_backward(struct qtk_session *s, const struct qtk_batc
 
 /* ---- planning -------------------------------------------------------------------------- */
 
+/* Passes of another model that an instance of the backend has run. */
+struct qtk_engine_before {
+  const struct qtk_model *model;
+  int64_t tokens, sequences; /* of its passes */
+  int64_t square; /* sums over that many values, a sequence at a time, and products with such a
+                     matrix */
+};
 /* A model that trains its topmost adapter; nothing of it needs to be there but shapes. */
 struct qtk_engine_case {
   struct qtk_model *model;
@@ -138,6 +145,7 @@ struct qtk_engine_case {
   int stream; /* blocks' weights are held one block at a time */
   const struct qtk_backend_ops *backend; /* NULL: not known */
   int threads;                           /* that this one has */
+  const struct qtk_engine_before *before; /* what it has run already, or NULL */
 };
 
 /* Bytes in memory, by what they are for; and what trains. */

@@ -37,6 +37,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/chat-pattern.c %D%/chat-pattern.h \
 	%D%/calibrate.c %D%/calibrate.h \
 	%D%/calibrate-inner.h \
+	%D%/calibrate-inputs.c \
 	%D%/calibrate-store.c \
 	%D%/calibrate-stream.c \
 	%D%/calibrate-sums.c \

@@ -49,6 +49,7 @@ struct qtk_model {
   int64_t parameters;
   QTK_VEC(struct qtk_tuned *) tuned; /* owned, lowest first */
   const struct qtk_model *unquantized; /* or NULL */
+  const struct qtk_model_inputs *inputs; /* or NULL */
   char digest[QTK_DIGEST_HEX];       /* of the tensors as they are; "" if it is not known */
   char tokenizer_digest[QTK_DIGEST_HEX]; /* "" if it has none */
   int tokenizer_known;

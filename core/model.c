@@ -217,6 +217,16 @@ const struct qtk_model *qtk_model_unquantized(const struct qtk_model *m)
   return m->unquantized;
 }
 
+void qtk_model_set_inputs(struct qtk_model *m, const struct qtk_model_inputs *inputs)
+{
+  m->inputs = inputs;
+}
+
+const struct qtk_model_inputs *qtk_model_inputs(const struct qtk_model *m)
+{
+  return m->inputs;
+}
+
 /* ---- what it is ---------------------------------------------------------------------------------- */
 
 const char *qtk_model_path(const struct qtk_model *m)

@@ -125,6 +125,15 @@ const char *qtk_model_what(const struct qtk_model *m);
 QTK_PUBLIC void qtk_model_set_unquantized(struct qtk_model *m, const struct qtk_model *from);
 QTK_PUBLIC const struct qtk_model *qtk_model_unquantized(const struct qtk_model *m);
 
+/* Where qtk_site_gram has sums of: of the input of linear `name`, [cols, cols]. */
+struct qtk_model_inputs {
+  int (*gram)(void *arg, const char *name, int64_t cols, const float **gram);
+  void *arg;
+};
+/* Borrowed; set before an engine is opened. NULL: there is no text. */
+QTK_PUBLIC void qtk_model_set_inputs(struct qtk_model *m, const struct qtk_model_inputs *inputs);
+const struct qtk_model_inputs *qtk_model_inputs(const struct qtk_model *m);
+
 /* SHA-256 over sorted (name, encoding, shape, digest of the parts as held), 64 hex
  * digits; `tensor_digest` the same of one tensor. Hashed in parallel, once; that of a bundle
  * stands in its manifest. */

@@ -23,12 +23,13 @@ static void text_kinds(const struct qtk_plan_adapt *a, int checkpoint, int strea
                        struct text_kind kinds[TEXT_KINDS])
 {
   const struct qtk_engine_sizes *s = &a->sizes[checkpoint], *t = &a->teacher[stream];
+  int beside = a->taught && !a->cached;
   const struct text_kind all[TEXT_KINDS] = {
     {"weights", s->weights},         {"parameters", s->parameters},
     {"gradients", s->gradients},     {"optimizer", s->optimizer},
     {"adapter", s->adapters},        {"activations", s->activations},
-    {"logits", s->logits},           {"scratch", text_scratch(s, a->cached ? s : t)},
-    {"teacher", a->cached ? a->page : t->weights + t->activations}, {"best", a->best},
+    {"logits", s->logits},           {"scratch", text_scratch(s, beside ? t : s)},
+    {"teacher", a->cached ? a->page : beside ? t->weights + t->activations : 0}, {"best", a->best},
     {"data", a->text}};
   memcpy(kinds, all, sizeof all);
 }
@@ -45,12 +46,36 @@ static void text_before(const struct qtk_plan_adapt *a, int stream,
   memcpy(kinds, all, sizeof all);
 }
 
+/* The same while the adapter starts from what linears read: beside the widest one's sums what is
+ * made of them, and some rows of it. */
+static void text_start(const struct qtk_plan_adapt *a, struct text_kind kinds[TEXT_KINDS])
+{
+  const struct text_kind all[TEXT_KINDS] = {
+    {"weights", a->sizes[1].weights}, {"parameters", a->sizes[1].parameters},
+    {"teacher", a->teacher[1].weights}, {"activations", a->seen},
+    {"statistics", a->sums},          {"scratch", a->sizes[1].scratch + a->sums + a->sums / 2},
+    {"data", a->text}};
+  memcpy(kinds, all, sizeof all);
+}
+
 static uint64_t text_sum(const struct text_kind kinds[TEXT_KINDS])
 {
   uint64_t bytes = 0;
   for (int i = 0; i < TEXT_KINDS; i++)
     bytes += kinds[i].bytes;
   return bytes;
+}
+
+/* At the worst moment before the training; as it is, if there is nothing before. */
+static void text_earlier(const struct qtk_plan_adapt *a, int stream,
+                         struct text_kind kinds[TEXT_KINDS])
+{
+  struct text_kind start[TEXT_KINDS];
+  if (a->cached)
+    text_before(a, stream, kinds);
+  text_start(a, start);
+  if (a->inputs && (!a->cached || text_sum(start) > text_sum(kinds)))
+    memcpy(kinds, start, sizeof start);
 }
 
 uint64_t qtk_plan_adapt_bytes(const struct qtk_plan_adapt *a, int checkpoint, int stream)
@@ -62,8 +87,8 @@ uint64_t qtk_plan_adapt_bytes(const struct qtk_plan_adapt *a, int checkpoint, in
 
 uint64_t qtk_plan_adapt_before(const struct qtk_plan_adapt *a, int stream)
 {
-  struct text_kind kinds[TEXT_KINDS];
-  text_before(a, stream, kinds);
+  struct text_kind kinds[TEXT_KINDS] = {0};
+  text_earlier(a, stream, kinds);
   return text_sum(kinds);
 }
 
@@ -71,8 +96,8 @@ uint64_t qtk_plan_adapt_before(const struct qtk_plan_adapt *a, int stream)
 static void text_worst(const struct qtk_plan_adapt *a, struct text_kind kinds[TEXT_KINDS])
 {
   text_kinds(a, a->checkpoint, a->stream, kinds);
-  if (a->cached && qtk_plan_adapt_before(a, a->stream) > text_sum(kinds))
-    text_before(a, a->stream, kinds);
+  if (qtk_plan_adapt_before(a, a->stream) > text_sum(kinds))
+    text_earlier(a, a->stream, kinds);
 }
 
 /* The model with this adapter over the model alone. */

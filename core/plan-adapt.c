@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/calibrate.h"
 #include "core/chat.h"
 #include "core/context.h"
 #include "core/error.h"
@@ -169,11 +170,28 @@ static int adapt_measure_teacher(struct qtk_context *ctx, const struct qtk_plan 
                               .threads = qtk_workers_count(ctx->workers),
                               .look = 1};
   int rc = QTK_OK;
-  for (int i = 0; i < 2 && rc == QTK_OK && a->taught; i++) {
+  for (int i = 0; i < 2 && rc == QTK_OK && (a->taught || a->inputs); i++) {
     c.stream = i;
     rc = qtk_engine_measure(ctx, &c, &a->teacher[i]);
     a->teacher[i].logits = a->cached ? 2 * chunk : 0;
   }
+  return rc;
+}
+
+/* A start from what linears read in it: windows behind one another, a block of it at a time. */
+static int adapt_measure_inputs(const struct qtk_plan *plan, struct qtk_plan_adapt *a,
+                                struct qtk_engine_before *before)
+{
+  const struct qtk_model *model = plan->source != NULL ? plan->source : plan->model;
+  struct qtk_inputs_sizes inputs;
+  int rc = qtk_inputs_memory(qtk_model_arch(model), a->data_read.count.tokens, a->training.length,
+                             &inputs);
+  *before = (struct qtk_engine_before){.model = model,
+                                       .tokens = inputs.windows * inputs.length,
+                                       .sequences = inputs.windows,
+                                       .square = inputs.widest};
+  a->seen = inputs.activations;
+  a->sums = sizeof(float) * (uint64_t)(inputs.widest * inputs.widest);
   return rc;
 }
 
@@ -189,7 +207,12 @@ static int adapt_measure_model(struct qtk_context *ctx, const struct qtk_plan *p
                               .backend = plan->ops,
                               .threads = qtk_workers_count(ctx->workers)};
   enum qtk_optimizer_kind optimizer;
+  struct qtk_engine_before before;
   int rc = qtk_optimizer_find(a->training.optimizer, &optimizer);
+  if (rc == QTK_OK && a->inputs) {
+    rc = adapt_measure_inputs(plan, a, &before);
+    c.before = &before;
+  }
   c.coded = rc == QTK_OK && qtk_optimizer_coded(optimizer);
   for (int i = 0; i < 2 && rc == QTK_OK; i++) {
     c.checkpoint = i;
@@ -246,11 +269,12 @@ static int adapt_add(struct qtk_plan *plan, const struct qtk_plan_stage *stage)
 }
 
 /* It is the job's source, or the model that the job starts from, if that holds floats. */
-static int adapt_unquantized(const struct qtk_plan *plan, const struct qtk_plan_stage *stage)
+static int adapt_unquantized(const struct qtk_plan *plan, struct qtk_plan_stage *stage)
 {
   const struct qtk_plan_method *m = &stage->adapt.method;
   const struct qtk_adapter_ops *ops = &m->loaded->ops.adapter;
   const void *options = m->options != NULL ? m->options->values : NULL;
+  stage->adapt.inputs = ops->inputs != NULL && ops->inputs(options);
   if (ops->unquantized == NULL || !ops->unquantized(options) || plan->source != NULL)
     return QTK_OK;
   for (int i = 0; i < qtk_model_count(plan->model); i++) {

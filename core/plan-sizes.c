@@ -396,8 +396,9 @@ static struct sizes_need sizes_adapt(struct qtk_plan_adapt *a, uint64_t room)
   uint64_t whole = a->cached ? qtk_plan_adapt_before(a, 0) : qtk_plan_adapt_bytes(a, a->checkpoint, 0);
   a->stream = a->taught && whole > room;
   uint64_t need = qtk_plan_adapt_bytes(a, a->checkpoint, a->stream);
-  if (a->cached && need < qtk_plan_adapt_before(a, a->stream))
-    need = qtk_plan_adapt_before(a, a->stream);
+  uint64_t before = qtk_plan_adapt_before(a, a->stream);
+  if (need < before)
+    need = before;
   return (struct sizes_need){need, need};
 }
 

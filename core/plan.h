@@ -117,7 +117,7 @@ struct qtk_plan_adapt {
   struct qtk_engine_sizes sizes[2]; /* without checkpoints, with them */
   int checkpoint;                   /* the one of the two that is done */
   int taught;                       /* its loss compares with the unquantized model's logits */
-  struct qtk_engine_sizes teacher[2]; /* of that one: with all its weights held, a block's; its
+  struct qtk_engine_sizes teacher[2]; /* of that one, also if it is only looked at before: with all its weights held, a block's; its
                                          logits are those of a chunk before the training */
   int stream;                       /* the one of the two that is done */
   uint64_t best, text;              /* bytes of the best values; of data in memory */
@@ -125,6 +125,8 @@ struct qtk_plan_adapt {
   int cached;                       /* it runs before the training alone */
   uint64_t lessons;                 /* bytes of what it says then, on the disk */
   uint64_t unit, page;              /* in memory: while it speaks; while that is learned */
+  int inputs;                       /* it starts from what linears read in the unquantized model */
+  uint64_t seen, sums;              /* bytes while it does: of activations there, of sums */
 };
 
 /* A tensor that an adapter is folded into. */

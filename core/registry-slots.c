@@ -45,6 +45,7 @@ static const struct qtk_slot slots_adapter[] = {
   OPTIONAL(adapter, train),
   OPTIONAL(adapter, memory),
   OPTIONAL(adapter, unquantized),
+  PAIRED(adapter, inputs, unquantized),
   OPTIONAL(adapter, form),
   END,
 };

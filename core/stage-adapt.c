@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/block.h"
+#include "core/calibrate.h"
 #include "core/context.h"
 #include "core/error.h"
 #include "core/log.h"
@@ -26,13 +27,19 @@ static int adapt_say(const char *what, const struct qtk_dataset *d)
   return rc;
 }
 
+/* All of it, one sequence behind the other. */
+static struct qtk_text adapt_text(const struct adaptation *a)
+{
+  const struct qtk_examples *e = &a->data.examples;
+  return (struct qtk_text){.name = a->data.name,
+                           .ids = {.ids = (int32_t *)(uintptr_t)e->ids,
+                                   .n = (size_t)e->starts[e->n]}};
+}
+
 /* Says so if what is learned is also what is measured on. */
 static int adapt_overlaps(const struct adaptation *a)
 {
-  const struct qtk_examples *e = &a->data.examples;
-  const struct qtk_text text = {.name = a->data.name,
-                                .ids = {.ids = (int32_t *)(uintptr_t)e->ids,
-                                        .n = (size_t)e->starts[e->n]}};
+  const struct qtk_text text = adapt_text(a);
   if (a->validation.name != NULL && a->validation.held <= 0 &&
       strcmp(a->validation.sha256, a->data.sha256) == 0)
     qtk_warn("validation: %s is the file of the training data: losses on it are too good",
@@ -76,6 +83,18 @@ static int adapt_source(struct adaptation *a)
   return rc;
 }
 
+/* Where the adapter starts from what linears read in the unquantized model: windows of the text
+ * that is learned from go through it. */
+static int adapt_inputs(struct adaptation *a, struct qtk_inputs **inputs)
+{
+  struct qtk_model *model = a->work->source != NULL ? a->work->source : a->opened;
+  const struct qtk_text text = adapt_text(a);
+  if (!a->plan->inputs)
+    return QTK_OK;
+  qtk_model_account(model, "teacher");
+  return qtk_inputs_open(a->work->ctx, model, &text, a->plan->training.length, inputs);
+}
+
 static int adapt_open(struct adaptation *a)
 {
   const struct qtk_plan_method *m = &a->plan->method;
@@ -84,9 +103,18 @@ static int adapt_open(struct adaptation *a)
                                   .options = m->options->values,
                                   .targets = a->work->plan->stages[a->stage].job->targets,
                                   .classes = a->plan->training.classes};
+  struct qtk_model_inputs from = {.gram = qtk_inputs_gram};
+  struct qtk_inputs *inputs = NULL;
   while (qtk_model_tuned(a->work->model, a->adapter) != NULL)
     a->adapter++;
-  return qtk_engine_open(a->work->ctx, a->work->model, &attached, 1, &a->engine);
+  int rc = adapt_inputs(a, &inputs);
+  from.arg = inputs;
+  qtk_model_set_inputs(a->work->model, inputs != NULL ? &from : NULL);
+  if (rc == QTK_OK)
+    rc = qtk_engine_open(a->work->ctx, a->work->model, &attached, 1, &a->engine);
+  qtk_model_set_inputs(a->work->model, NULL);
+  qtk_inputs_close(inputs);
+  return rc;
 }
 
 /* The unquantized model beside it, for a loss that compares with its logits: the one that the job

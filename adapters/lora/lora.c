@@ -14,8 +14,9 @@ static const struct qtk_option lora_table[] = {
                   "Share of a pair's inputs that training leaves out."),
     QTK_OPT_BOOL(struct lowrank_options, rslora, 0,
                  "Multiply by alpha / sqrt(rank) instead of alpha / rank."),
-    QTK_OPT_TEXT(struct lowrank_options, start, "zero", "zero loftq",
-                 "Begin at the base, or at the error of its rounding."),
+    QTK_OPT_TEXT(struct lowrank_options, start, "zero", "zero loftq qera",
+                 "Begin at the base, or at the error of its rounding: in the weights, or in what "
+                 "comes of them."),
     QTK_OPT_TEXT(struct lowrank_options, roles, "", NULL,
                  "Roles of the linears that get a pair, such as 'q v'; empty: all."),
     QTK_OPT_TEXT(struct lowrank_options, dtype, "f16", "f16 f32", "Type of A and B in the bundle."),
@@ -53,6 +54,7 @@ static const struct qtk_adapter_ops lora_ops = {.size = sizeof(struct qtk_adapte
                                                 .fold = lowrank_fold,
                                                 .memory = lowrank_memory,
                                                 .unquantized = lowrank_unquantized,
+                                                .inputs = lowrank_inputs,
                                                 .form = lowrank_form};
 
 QTK_PLUGIN(.threads = QTK_THREADS_HANDLE, .name = "lora", .version = "0.1",

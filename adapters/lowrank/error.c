@@ -6,7 +6,11 @@
  *   Y = E V [rows, k]    Z = ET Y [cols, k]
  *
  * and the next V is Z, made orthonormal. At the end the eigenvectors P of YT Y give the singular
- * vectors Y P / s and V P. Nothing depends on the number of threads: sums go by rows. */
+ * vectors Y P / s and V P. Nothing depends on the number of threads: sums go by rows.
+ *
+ * Where the error of the outputs counts, |(E - BA) X|, E is E L with X XT = L LT, and A is solved
+ * for behind it (Zhang et al., QERA: an Analytical Framework for Quantization Error
+ * Reconstruction; there the root is the symmetric one, which gives the same B A). */
 #define QTK_API 1
 #include <math.h>
 
@@ -17,6 +21,7 @@
 #define ERROR_PASSES 8
 #define ERROR_SWEEPS 40
 #define ERROR_TINY 1e-9 /* of the largest eigenvalue: taken for zero */
+#define ERROR_DAMP 0.01 /* of the mean of X XT's diagonal, added to it */
 
 struct error {
   struct qtk_context *ctx;
@@ -25,6 +30,7 @@ struct error {
   float *rows, *base;          /* [ERROR_ROWS, cols] */
   struct qtk_tensor e;         /* the same in backend memory */
   struct qtk_tensor v, z, y;   /* [cols, k], [cols, k], [rows, k] */
+  struct qtk_tensor root, u;   /* L [cols, cols], [cols, k]; or data NULL */
   struct qtk_tensor gram, turn; /* [k, k] */
   double *g, *p;               /* [k, k] */
   float *small;                /* [k, k] */
@@ -153,22 +159,38 @@ static int error_read(struct error *w, int64_t row, int64_t n)
 }
 
 /* Y = E V, Z = ET Y. */
-static int error_pass(struct error *w)
+static int error_multiply(struct error *w, const struct qtk_tensor *v, struct qtk_tensor *z)
 {
-  int rc = qtk_device_zero(w->ctx, w->z.data, (size_t)(w->site->cols * w->k) * sizeof(float));
+  int rc = qtk_device_zero(w->ctx, z->data, (size_t)(w->site->cols * w->k) * sizeof(float));
 
   for (int64_t row = 0; rc == QTK_OK && row < w->site->rows; row += ERROR_ROWS) {
     int64_t n = w->site->rows - row < ERROR_ROWS ? w->site->rows - row : ERROR_ROWS;
     struct qtk_tensor e = qtk_rows_of(&w->e, 0, n), y = qtk_rows_of(&w->y, row, n);
     rc = error_read(w, row, n);
     if (rc == QTK_OK)
-      rc = qtk_op_matmul(w->ctx, 0, 0, 1, &e, &w->v, 0, &y);
+      rc = qtk_op_matmul(w->ctx, 0, 0, 1, &e, v, 0, &y);
     if (rc == QTK_OK)
-      rc = qtk_op_matmul(w->ctx, 1, 0, 1, &e, &y, 1, &w->z);
+      rc = qtk_op_matmul(w->ctx, 1, 0, 1, &e, &y, 1, z);
     if (rc == QTK_OK)
       rc = qtk_check_stop(w->ctx);
   }
   return rc;
+}
+
+/* The same of E, or of E L: Y = E (L V), Z = LT (ET Y). */
+static int error_pass(struct error *w)
+{
+  struct qtk_tensor sums = w->z;
+  int rc;
+
+  if (w->root.data == NULL)
+    return error_multiply(w, &w->v, &w->z);
+  rc = qtk_op_matmul(w->ctx, 0, 0, 1, &w->root, &w->v, 0, &w->u);
+  if (rc == QTK_OK)
+    rc = error_multiply(w, &w->u, &sums);
+  w->z = w->u;
+  w->u = sums;
+  return rc == QTK_OK ? qtk_op_matmul(w->ctx, 1, 0, 1, &w->root, &sums, 0, &w->z) : rc;
 }
 
 /* V = Z, orthonormal. Y's own eigenvectors first, so that Z is ET times orthonormal vectors. */
@@ -206,9 +228,9 @@ static int error_begin(struct error *w)
   return rc;
 }
 
-/* host [.., n] = from P with eigenvalues to a power, as error_turn says. */
+/* host [.., n] = from P with eigenvalues to a power, as error_turn says; `solve`: L-T times it. */
 static int error_take(struct error *w, const struct qtk_tensor *from, int64_t n, double power,
-                      double factor, float *host)
+                      double factor, int solve, float *host)
 {
   struct qtk_tensor out;
   int64_t rows = qtk_tensor_rows(from);
@@ -216,13 +238,34 @@ static int error_take(struct error *w, const struct qtk_tensor *from, int64_t n,
 
   if (rc == QTK_OK)
     rc = error_turn(w, from, n, power, factor, &out);
+  if (rc == QTK_OK && solve)
+    rc = qtk_op_solve_triangular(w->ctx, 0, 1, &w->root, &out);
   if (rc == QTK_OK)
     rc = qtk_device_download(w->ctx, host, out.data, (size_t)(rows * n) * sizeof *host);
   qtk_device_free(w->ctx, out.data);
   return rc;
 }
 
-/* B = Y P / sqrt(s), A = sqrt(s) PT VT, both over sqrt(scale). Where s is 0, or there are more
+/* Rows of A and columns of B of the same length, two by two, as they are without L. */
+static void error_balance(const struct error *w, int64_t n, int64_t rank, float *a, float *b)
+{
+  int64_t rows = w->site->rows, cols = w->site->cols;
+
+  for (int64_t k = 0; k < n; k++) {
+    double of_a = 0, of_b = 0;
+    for (int64_t i = 0; i < cols; i++)
+      of_a += (double)a[k * cols + i] * a[k * cols + i];
+    for (int64_t i = 0; i < rows; i++)
+      of_b += (double)b[i * rank + k] * b[i * rank + k];
+    double by = of_a > 0 && of_b > 0 ? pow(of_a / of_b, 0.25) : 1;
+    for (int64_t i = 0; i < cols; i++)
+      a[k * cols + i] = (float)(a[k * cols + i] / by);
+    for (int64_t i = 0; i < rows; i++)
+      b[i * rank + k] = (float)(b[i * rank + k] * by);
+  }
+}
+
+/* B = Y P / sqrt(s), A = sqrt(s) PT VT L-1, both over sqrt(scale). Where s is 0, or there are more
  * vectors than E can have, B is zero and A starts as it does beside zeros. */
 static int error_end(struct error *w, int64_t rank, double scale, float *a, float *b)
 {
@@ -232,25 +275,53 @@ static int error_end(struct error *w, int64_t rank, double scale, float *a, floa
   int rc = host != NULL ? error_gram(w, &w->y) : QTK_ENOMEM;
 
   if (rc == QTK_OK)
-    rc = error_take(w, &w->y, n, -0.25, 1 / sqrt(scale), host);
+    rc = error_take(w, &w->y, n, -0.25, 1 / sqrt(scale), 0, host);
   for (int64_t i = 0; rc == QTK_OK && i < rows * n; i++)
     b[i / n * rank + i % n] = host[i];
   if (rc == QTK_OK)
-    rc = error_take(w, &w->v, n, 0.25, 1 / sqrt(scale), host);
+    rc = error_take(w, &w->v, n, 0.25, 1 / sqrt(scale), w->root.data != NULL, host);
   for (int64_t i = 0; rc == QTK_OK && i < cols * n; i++)
     a[i % n * cols + i / n] = host[i];
   while (rc == QTK_OK && n > 0 && error_is_tiny(w, n - 1))
     n--;
+  if (rc == QTK_OK && w->root.data != NULL)
+    error_balance(w, n, rank, a, b);
   if (rc == QTK_OK)
     lowrank_uniform(w->ctx, w->site, n, rank, a);
   qtk_free(w->ctx, host);
   return rc;
 }
 
+/* L from what the site reads: of sums over their mean on the diagonal, so that rows of A and
+ * columns of B have sizes of the same kind. Nothing read at all: L is 1. */
+static int error_root(struct error *w)
+{
+  int64_t n = w->site->cols;
+  size_t bytes = (size_t)(n * n) * sizeof(float);
+  float *sums = qtk_alloc(w->ctx, bytes, "scratch");
+  const float *gram;
+  double mean = 0;
+  int rc = sums != NULL ? qtk_site_gram(w->ctx, w->site, &gram) : QTK_ENOMEM;
+
+  for (int64_t i = 0; rc == QTK_OK && i < n; i++)
+    mean += (double)gram[i * (n + 1)] / (double)n;
+  if (rc == QTK_OK && !(isfinite(mean) && mean >= 0))
+    rc = qtk_error(QTK_ENUMERIC, "%s: what it reads in the unquantized model is not finite",
+                   w->site->name);
+  for (int64_t i = 0; rc == QTK_OK && i < n * n; i++)
+    sums[i] = (float)((mean > 0 ? gram[i] / mean : 0) + (i % (n + 1) ? 0 : ERROR_DAMP));
+  if (rc == QTK_OK)
+    rc = qtk_device_upload(w->ctx, w->root.data, sums, bytes);
+  qtk_free(w->ctx, sums);
+  return rc == QTK_OK ? qtk_op_cholesky(w->ctx, 0, &w->root) : rc;
+}
+
 static int error_run(struct error *w, int64_t rank, double scale, float *a, float *b)
 {
-  int rc = error_begin(w);
+  int rc = w->root.data != NULL ? error_root(w) : QTK_OK;
 
+  if (rc == QTK_OK)
+    rc = error_begin(w);
   for (int i = 0; rc == QTK_OK && i < ERROR_PASSES; i++) {
     rc = error_pass(w);
     if (rc == QTK_OK)
@@ -259,6 +330,14 @@ static int error_run(struct error *w, int64_t rank, double scale, float *a, floa
   if (rc == QTK_OK)
     rc = error_pass(w);
   return rc == QTK_OK ? error_end(w, rank, scale, a, b) : rc;
+}
+
+static int error_memory_inputs(struct error *w)
+{
+  int64_t cols = w->site->cols;
+  int rc = qtk_device_matrix(w->ctx, cols, cols, "scratch", &w->root);
+
+  return rc == QTK_OK ? qtk_device_matrix(w->ctx, cols, w->k, "scratch", &w->u) : rc;
 }
 
 static int error_memory(struct error *w)
@@ -287,7 +366,8 @@ static int error_memory(struct error *w)
 
 static void error_free(struct error *w)
 {
-  struct qtk_tensor *const held[] = {&w->e, &w->v, &w->z, &w->y, &w->gram, &w->turn};
+  struct qtk_tensor *const held[] = {&w->e,    &w->v,    &w->z,    &w->y,
+                                     &w->gram, &w->turn, &w->root, &w->u};
 
   for (size_t i = 0; i < sizeof held / sizeof *held; i++)
     qtk_device_free(w->ctx, held[i]->data);
@@ -299,7 +379,7 @@ static void error_free(struct error *w)
 }
 
 int lowrank_error(struct qtk_context *ctx, const struct qtk_site *site, int64_t rank, double scale,
-                  float *a, float *b)
+                  int inputs, float *a, float *b)
 {
   int64_t side = site->rows < site->cols ? site->rows : site->cols;
   struct error w = {.ctx = ctx, .site = site};
@@ -307,6 +387,8 @@ int lowrank_error(struct qtk_context *ctx, const struct qtk_site *site, int64_t 
 
   w.k = rank + ERROR_MORE < side ? rank + ERROR_MORE : side;
   rc = error_memory(&w);
+  if (rc == QTK_OK && inputs)
+    rc = error_memory_inputs(&w);
   if (rc == QTK_OK)
     rc = error_run(&w, rank, scale, a, b);
   error_free(&w);

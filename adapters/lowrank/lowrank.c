@@ -344,7 +344,12 @@ size_t lowrank_memory(void *h, int64_t tokens)
 
 int lowrank_unquantized(const void *options)
 {
-  return strcmp(((const struct lowrank_options *)options)->start, "loftq") == 0;
+  return strcmp(((const struct lowrank_options *)options)->start, "zero") != 0;
+}
+
+int lowrank_inputs(const void *options)
+{
+  return strcmp(((const struct lowrank_options *)options)->start, "qera") == 0;
 }
 
 void lowrank_form(const void *options, struct qtk_form *form)

@@ -55,6 +55,7 @@ int lowrank_fold(struct qtk_context *ctx, void *h, const struct qtk_site *site,
                  struct qtk_fold *out);
 size_t lowrank_memory(void *h, int64_t tokens);
 int lowrank_unquantized(const void *options);
+int lowrank_inputs(const void *options);
 void lowrank_form(const void *options, struct qtk_form *form);
 
 /* ---- for its own files ---------------------------------------------------------------------- */
@@ -70,8 +71,9 @@ void lowrank_uniform(struct qtk_context *ctx, const struct qtk_site *site, int64
                      int64_t rank, float *a);
 
 /* B [rows, rank] and A [rank, cols], host memory, zeroed, so that scale B A comes as near as it
- * can to what rounding took from the site's weights: source - base. */
+ * can to what rounding took from the site's weights: source - base. `inputs` 1: in what comes of
+ * it, over what the site reads. */
 int lowrank_error(struct qtk_context *ctx, const struct qtk_site *site, int64_t rank, double scale,
-                  float *a, float *b);
+                  int inputs, float *a, float *b);
 
 #endif

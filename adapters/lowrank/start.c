@@ -48,7 +48,8 @@ static int start_pair(struct qtk_context *ctx, struct lowrank *l, int i, float *
   l->begun_site = i / 2;
   if (l->begun == NULL)
     return QTK_ENOMEM;
-  return lowrank_error(ctx, &l->sites[i / 2], o->rank, lowrank_scale(o), a, l->begun);
+  return lowrank_error(ctx, &l->sites[i / 2], o->rank, lowrank_scale(o), lowrank_inputs(o), a,
+                       l->begun);
 }
 
 /* Both come out of one computation: B is made with A, and waits until it is asked for. */
@@ -73,7 +74,7 @@ int lowrank_start(struct qtk_context *ctx, void *h, int i, float *value)
 {
   struct lowrank *l = h;
 
-  if (strcmp(l->options->start, "loftq") == 0)
+  if (lowrank_unquantized(l->options))
     return start_error(ctx, l, i, value);
   if (i % 2 == 0)
     lowrank_uniform(ctx, &l->sites[i / 2], 0, l->options->rank, value);

@@ -33,8 +33,9 @@ static const struct qtk_option lrec_table[] = {
                   "Weight of a token's divergence from the unquantized model."),
     QTK_OPT_FLOAT(struct lrec_options, ce, 0.059, 0, 1e6,
                   "Weight of a token's cross-entropy with the text."),
-    QTK_OPT_TEXT(struct lowrank_options, start, "zero", "zero loftq",
-                 "Begin at the base, or at the error of its rounding."),
+    QTK_OPT_TEXT(struct lowrank_options, start, "zero", "zero loftq qera",
+                 "Begin at the base, or at the error of its rounding: in the weights, or in what "
+                 "comes of them."),
     QTK_OPT_TEXT(struct lowrank_options, roles, "", NULL,
                  "Roles of the linears that get a pair, such as 'q v'; empty: all but down."),
     QTK_OPT_BOOL(struct lrec_options, down, 0, "With roles empty, pairs for down as well."),
@@ -250,6 +251,7 @@ static const struct qtk_adapter_ops lrec_ops = {.size = sizeof(struct qtk_adapte
                                                 .fold = lowrank_fold,
                                                 .memory = lrec_memory,
                                                 .unquantized = lowrank_unquantized,
+                                                .inputs = lowrank_inputs,
                                                 .form = lowrank_form};
 
 QTK_PLUGIN(.threads = QTK_THREADS_HANDLE, .name = "lrec", .version = "0.1",

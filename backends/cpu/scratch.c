@@ -40,7 +40,7 @@ static void scratch_matrix(struct cpu *cpu, const struct qtk_load *load,
   cpu_room_for(room, 0, (size_t)cpu_row_work(with->w) * sizeof(float));
   if (with->w->encoding == QTK_OPAQUE && cpu_slab_bytes(with->w) > room->slab)
     room->slab = cpu_slab_bytes(with->w);
-  if (load->training)
+  if (load->training || with->gradient)
     scratch_backward(cpu, &w, with, room);
 }
 
@@ -63,15 +63,19 @@ size_t cpu_scratch(const struct qtk_load *load, int threads)
 {
   struct cpu_room room = {0};
   struct cpu cpu = {.threads = threads};
+  size_t rope = 0;
   enum cpu_isa isa;
 
   if (cpu_isa_choose(&isa) != QTK_OK)
     return 0;
   cpu_kernels_fill(isa, &cpu.k);
   cpu.k.tile(&cpu.mr, &cpu.nr);
-  for (int i = 0; i < load->n_products; i++)
-    scratch_matrix(&cpu, load, &load->products[i], &room);
-  scratch_attention(&cpu, load, &room);
-  return room.slab + room.shared + (size_t)threads * room.own +
-         (load->rotary > 0 ? cpu_rope_bytes(load->rotary, load->tokens) : 0);
+  for (; load != NULL; load = load->before) {
+    size_t turns = load->rotary > 0 ? cpu_rope_bytes(load->rotary, load->tokens) : 0;
+    for (int i = 0; i < load->n_products; i++)
+      scratch_matrix(&cpu, load, &load->products[i], &room);
+    scratch_attention(&cpu, load, &room);
+    rope = turns > rope ? turns : rope;
+  }
+  return room.slab + room.shared + (size_t)threads * room.own + rope;
 }

@@ -220,6 +220,12 @@ QTK_PUBLIC int qtk_base_rows(struct qtk_context *ctx, const struct qtk_model_inf
  * host memory. QTK_EJOB if the job names none. */
 QTK_PUBLIC int qtk_source_rows(struct qtk_context *ctx, const struct qtk_site *site, int64_t row,
                                int64_t n, float *out);
+/* What a site reads in the unquantized model: H = sum x xT [cols, cols] over windows of the text
+ * that the stage learns from, row by row, symmetric; host memory, constant, until the next call.
+ * For the start of an adapter whose `inputs` says 1, site by site, each no earlier than the one
+ * before. QTK_EJOB where there is no text, as outside a job. */
+QTK_PUBLIC int qtk_site_gram(struct qtk_context *ctx, const struct qtk_site *site,
+                             const float **gram);
 /* Float rows w [rows, cols] of a site rounded again by the plugin and options that
  * made its base, into `out`, which has the base's layout. */
 QTK_PUBLIC int qtk_requantize(struct qtk_context *ctx, const struct qtk_site *site, float *w,
@@ -353,6 +359,9 @@ struct qtk_adapter_ops {
   /* Optional. 1 if start reads qtk_source_rows and cannot do without: a plan then refuses a
    * job that has no unquantized model. */
   int (*unquantized)(const void *options);
+  /* Optional, beside `unquantized`. 1 if start calls qtk_site_gram: before the training the
+   * unquantized model then runs over a part of the text, a block at a time. */
+  int (*inputs)(const void *options);
 
   /* ---- other programs ---- */
   /* Optional. What an adapter of these options computes once it is trained, in words that other

@@ -77,8 +77,8 @@ struct qtk_adamw {
 struct qtk_load_product {
   const struct qtk_qlayout *w;
   int64_t tokens;   /* at once */
-  int gradient;     /* dw of the matrix; */
-  int scales;       /* that of its scales */
+  int gradient;     /* dw of the matrix; outside training too, for sums over what is read */
+  int scales;       /* in training: the gradient of its scales */
 };
 struct qtk_load {
   int64_t tokens, sequences; /* of a pass; sequences are as long as each other */
@@ -87,6 +87,8 @@ struct qtk_load {
   int64_t rotary; /* dimensions of a head that turn; 0: none */
   const struct qtk_load_product *products;
   int n_products;
+  const struct qtk_load *before; /* what the instance has run already and may have kept memory of,
+                                    or NULL */
 };
 
 struct qtk_device_info {

@@ -47,6 +47,7 @@
   0x298902a7u, \
   0x73ddb7cdu, \
   0x3f8cc857u, \
+  0xe215aca4u, \
   0x57026c8bu, \
   0xb5a4caf7u, \
   0x5d6e8bb8u, \
@@ -78,7 +79,8 @@
   0xa5ff695du, \
   0x75057854u, \
   0xa3bfe708u, \
-  0xcf349220u, \
+  0x3ac550dcu, \
+  0xe383b101u, \
   0x14ea5d9eu, \
   0xdddff830u, \
   0x7a893c6du, \
@@ -96,7 +98,7 @@
   0x64ac8985u, \
   0xbb729696u, \
   0xcaeaa69bu, \
-  0xfeea63cdu, \
+  0xc3d1eee0u, \
   0x41733cc6u, \
   0x8a3f6caau, \
   0x9be69219u, \

@@ -71,6 +71,14 @@ four=$2
 expect_status 0 qtk run job.toml $still --set stage.tune.rank=16
 set -- $(values divergence job.json)
 less "$2" "$four" "less by a larger rank"
+still_inputs=$(echo "$still" | sed 's/loftq/qera/')
+expect_status 0 qtk run job.toml $still_inputs
+set -- $(values divergence job.json)
+less "$2" "$four" "less where what linears read counts"
+inputs=$2
+expect_status 0 qtk run job.toml $still_inputs --threads 2
+test "$(values divergence job.json)" = "$base
+$inputs" || fail "another start from inputs with two threads"
 
 # ---- refused before any work ----
 
@@ -84,7 +92,7 @@ mistake ()
 mistake "the role 'vv'" 'stage.tune.roles="q vv"'
 mistake 'nothing in this model' 'stage.tune.targets="lm_head"'
 mistake 'allowed are 1 .. 1024' stage.tune.rank=0
-mistake 'allowed are zero, loftq' 'stage.tune.start="error"'
+mistake 'allowed are zero, loftq, qera' 'stage.tune.start="error"'
 
 # Over a file of codes the unquantized model has to be named.
 expect_status 0 qtk run base.toml
@@ -93,3 +101,10 @@ expect_text 'base.qtk is quantized: name the model that it was made of in [model
 expect_status 0 qtk run over.toml $still --set model.source="$model"
 test "$(values divergence over.json)" = "$base
 $four" || fail "another start over base.qtk"
+expect_status 2 qtk run over.toml --dry-run --set 'stage.tune.start="qera"'
+expect_text 'base.qtk is quantized: name the model that it was made of in [model] source' err
+expect_status 0 qtk run over.toml $still_inputs --set model.source="$model"
+test "$(values divergence over.json)" = "$base
+$inputs" || fail "another start from inputs over base.qtk"
+expect_status 2 qtk bench "$model" --adapter lora --set start=qera
+expect_text 'needs a text' err

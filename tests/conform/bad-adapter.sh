@@ -79,6 +79,10 @@ bad lowrank 's/^  int64_t cols = state->sites\[i \/ 2\].cols;/&\
   float w[4096];\
   if (qtk_source_rows(ctx, \&state->sites[i \/ 2], 0, 1, w) != QTK_OK)\
     return QTK_EJOB;/' "says that it needs the unquantized model"
+bad lowrank 's/^  int64_t cols = state->sites\[i \/ 2\].cols;/&\
+  const float *gram;\
+  if (qtk_site_gram(ctx, \&state->sites[i \/ 2], \&gram) != QTK_OK)\
+    return QTK_EJOB;/' "says that it needs the unquantized model"
 bad stream 's/i >= 0 && status/i >= 1 \&\& status/' "gives the gradients of its parameters"
 bad objective 's/qtk_op_axpy(ctx, 1,/qtk_op_axpy(ctx, 2,/' "gives the gradient of its loss"
 bad objective 's/batch->weights + t0/batch->weights/' "gives losses whose chunks add up"

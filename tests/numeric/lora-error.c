@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Pairs of low rank that start at the error of rounding: against the best there can be, by
- * another method. */
+ * another method, in weights and in what comes of them. */
+#include "core/calibrate.h"
 #include "trial.h"
 
 /* ---- the start at the error ------------------------------------------------------------------------ */
@@ -60,24 +61,31 @@ static double *error_of(const struct trial *t, const struct qtk_site *site)
   return e;
 }
 
-/* Squares of E - scale B A, added up. */
-static double error_left(struct trial *t, const struct qtk_site *site, const double *e,
-                         double scale, int rank)
+/* E - scale B A, in place. */
+static void error_less(struct trial *t, const struct qtk_site *site, double scale, int rank,
+                       double *e)
 {
   struct qtk_param param;
   struct qtk_tensor a, b;
-  double sum = 0.0;
 
   qtk_engine_param(t->m.engine, 0, 2 * site->index, &param, &a);
   qtk_engine_param(t->m.engine, 0, 2 * site->index + 1, &param, &b);
   for (int64_t i = 0; i < site->rows; i++)
-    for (int64_t j = 0; j < site->cols; j++) {
-      double left = e[i * site->cols + j];
+    for (int64_t j = 0; j < site->cols; j++)
       for (int k = 0; k < rank; k++)
-        left -= scale * (double)((float *)b.data)[i * rank + k] *
-                (double)((float *)a.data)[k * site->cols + j];
-      sum += left * left;
-    }
+        e[i * site->cols + j] -= scale * (double)((float *)b.data)[i * rank + k] *
+                                 (double)((float *)a.data)[k * site->cols + j];
+}
+
+/* Squares of E - scale B A, added up; e is that then. */
+static double error_left(struct trial *t, const struct qtk_site *site, double *e, double scale,
+                         int rank)
+{
+  double sum = 0.0;
+
+  error_less(t, site, scale, rank, e);
+  for (int64_t k = 0; k < site->rows * site->cols; k++)
+    sum += e[k] * e[k];
   return sum;
 }
 
@@ -92,19 +100,41 @@ static double error_worst(struct trial *t, double scale, int rank, int full)
     double *e = error_of(t, site), all = 0.0;
     for (int64_t k = 0; k < site->rows * site->cols; k++)
       all += e[k] * e[k];
-    double left = error_left(t, site, e, scale, rank);
-    worst = fmax(worst, left / (full ? all : error_best(e, site->rows, site->cols, rank)));
+    double best = full ? all : error_best(e, site->rows, site->cols, rank);
+    free(e);
+    e = error_of(t, site);
+    worst = fmax(worst, error_left(t, site, e, scale, rank) / best);
     free(e);
   }
   return worst;
 }
 
+/* What linears of the source read over some text. */
+static struct qtk_inputs *inputs_open(struct trial *t, struct qtk_model_inputs *from)
+{
+  static int32_t tokens[1500];
+  const struct qtk_text text = {.name = (char *)(uintptr_t)"text",
+                                .ids = {.ids = tokens, .n = sizeof tokens / sizeof *tokens}};
+  struct qtk_inputs *inputs;
+
+  for (size_t i = 0; i < text.ids.n; i++)
+    tokens[i] = (int32_t)((noise(i) + 1) * 0.4999f * (float)t->m.vocabulary);
+  test_must(qtk_inputs_open(ctx, t->source, &text, 32, &inputs), "inputs");
+  *from = (struct qtk_model_inputs){.gram = qtk_inputs_gram, .arg = inputs};
+  return inputs;
+}
+
 static void error_open(struct trial *t, const char *round, const char *text)
 {
+  struct qtk_model_inputs from;
   trial_model(t, folder, round);
   test_must(qtk_model_open(ctx, folder, &t->source), folder);
   qtk_model_set_unquantized(t->m.model, t->source);
+  struct qtk_inputs *inputs = inputs_open(t, &from);
+  qtk_model_set_inputs(t->m.model, &from);
   test_must(trial_engine(t, text), text);
+  qtk_model_set_inputs(t->m.model, NULL);
+  qtk_inputs_close(inputs);
 }
 
 static void error_ranks(void)
@@ -122,6 +152,82 @@ static void error_ranks(void)
   worst = error_worst(&t, 0.5, 64, 1);
   tap_ok(worst < 1e-8, "with full rank the error is gone, but for %.1g of it", worst);
   trial_close(&t);
+}
+
+/* L with L LT = H over the mean of its diagonal, and a hundredth on the diagonal. */
+static double *inputs_root(const float *h, int64_t n)
+{
+  double *l = calloc((size_t)(n * n), sizeof *l), mean = 0.0;
+
+  for (int64_t i = 0; i < n; i++)
+    mean += (double)h[i * n + i] / (double)n;
+  for (int64_t j = 0; j < n; j++)
+    for (int64_t i = j; i < n; i++) {
+      double sum = (double)h[i * n + j] / mean + (i == j ? 0.01 : 0.0);
+      for (int64_t k = 0; k < j; k++)
+        sum -= l[i * n + k] * l[j * n + k];
+      l[i * n + j] = i == j ? sqrt(sum) : sum / l[j * n + j];
+    }
+  return l;
+}
+
+/* e [rows, n] times l, in place. */
+static void inputs_weigh(double *e, int64_t rows, int64_t n, const double *l)
+{
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t j = 0; j < n; j++) {
+      double sum = 0.0;
+      for (int64_t k = j; k < n; k++)
+        sum += e[r * n + k] * l[k * n + j];
+      e[r * n + j] = sum;
+    }
+}
+
+/* The worst site: what the error of outputs is left at, over the least that a matrix of that rank
+ * leaves of it. */
+static double outputs_worst(struct trial *t, double scale, int rank)
+{
+  const struct engine_adapter *adapter = &t->m.engine->adapters[0];
+  struct qtk_model_inputs from;
+  struct qtk_inputs *inputs = inputs_open(t, &from);
+  double worst = 0.0;
+
+  for (int i = 0; i < adapter->n_sites; i++) {
+    const struct qtk_site *site = &adapter->sites->sites[i];
+    int64_t rows = site->rows, cols = site->cols;
+    const float *gram;
+    test_must(from.gram(from.arg, site->name, cols, &gram), site->name);
+    double *l = inputs_root(gram, cols), *best = error_of(t, site), *e = error_of(t, site);
+    double left = 0.0;
+    error_less(t, site, scale, rank, e);
+    inputs_weigh(e, rows, cols, l);
+    inputs_weigh(best, rows, cols, l);
+    for (int64_t k = 0; k < rows * cols; k++)
+      left += e[k] * e[k];
+    worst = fmax(worst, left / error_best(best, rows, cols, rank));
+    free(e);
+    free(best);
+    free(l);
+  }
+  qtk_inputs_close(inputs);
+  return worst;
+}
+
+static void error_outputs(void)
+{
+  struct trial t;
+  double worst, weights;
+
+  error_open(&t, "bits = 2\ngroup = 16", "rank = 6\nstart = \"qera\"");
+  worst = outputs_worst(&t, 16.0 / 6.0, 6);
+  trial_close(&t);
+  error_open(&t, "bits = 2\ngroup = 16", "rank = 6\nstart = \"loftq\"");
+  weights = outputs_worst(&t, 16.0 / 6.0, 6);
+  trial_close(&t);
+  tap_ok(worst < 1.02 && worst > 1 - 1e-6 && weights > worst,
+         "start at the error of outputs: at most %.4f of what the best pair leaves, %.2f from the "
+         "error of weights",
+         worst, weights);
 }
 
 /* Without an error a pair starts as it does at zero; rows beyond the error's rank as well. */
@@ -145,7 +251,7 @@ static void error_none(void)
 }
 
 /* Values that an engine has started with, of all parameters. */
-static float *error_values(size_t *n)
+static float *error_values(const char *options, size_t *n)
 {
   struct trial t;
   struct qtk_param param;
@@ -153,7 +259,7 @@ static float *error_values(size_t *n)
   float *all = NULL;
 
   *n = 0;
-  error_open(&t, "bits = 3\ngroup = -1", "rank = 5\nstart = \"loftq\"");
+  error_open(&t, "bits = 3\ngroup = -1", options);
   for (int i = 0; qtk_engine_param(t.m.engine, 0, i, &param, &value); i++) {
     size_t more = (size_t)(value.shape[0] * value.shape[1]);
     all = realloc(all, (*n + more) * sizeof *all);
@@ -164,18 +270,19 @@ static float *error_values(size_t *n)
   return all;
 }
 
-static void error_threads(void)
+static void error_threads(const char *options)
 {
   struct qtk_context *kept = ctx;
   size_t n, m;
-  float *want = error_values(&n);
+  float *want = error_values(options, &n);
 
   ctx = test_context(3, 0);
-  float *found = error_values(&m);
+  float *found = error_values(options, &m);
   test_context_close(ctx);
   ctx = kept;
   tap_ok(n == m && memcmp(want, found, n * sizeof *want) == 0,
-         "start at the error, 3 threads: the same bits");
+         "start at the error of %s, 3 threads: the same bits",
+         strstr(options, "qera") != NULL ? "outputs" : "weights");
   free(want);
   free(found);
 }
@@ -220,7 +327,9 @@ int main(void)
   toy_begin();
   error_ranks();
   error_none();
-  error_threads();
+  error_outputs();
+  error_threads("rank = 5\nstart = \"loftq\"");
+  error_threads("rank = 5\nstart = \"qera\"");
   error_logits();
   toy_end();
   return tap_end();

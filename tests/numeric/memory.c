@@ -51,6 +51,7 @@ static const struct way ways[] = {
   {"lrec, two at once, taught before", ROUND("2"),
    "method = \"lrec\"\nteacher = \"cache\"\nmicro_batch = 2\n", 0.05},
   {"lrec", ROUND("2"), "method = \"lrec\"\n", 0.05},
+  {"lrec from inputs", ROUND("2"), "method = \"lrec\"\nstart = \"qera\"\n", 0.05},
   {"lrec by block", ROUND("2"), "method = \"lrec\"\ncheckpoint = \"block\"\n", 0.05},
 };
 
