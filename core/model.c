@@ -53,7 +53,8 @@ static int model_resolve(struct qtk_model *m)
     return qtk_error(QTK_EINPUT, "%s: an adapter, not a model: [model] adapter is for it",
                      s->path);
   if (source.config == NULL)
-    return qtk_error(QTK_EINPUT, "%s: there is no configuration", s->path);
+    return qtk_error(QTK_EINPUT, "%s: the weights come without a configuration (config.json)",
+                     s->path);
   if (source.text == NULL && s->ops->text != NULL)
     source.text = s->ops->text(s->h, "arch");
   return qtk_arch_resolve(&source, &m->arch);

@@ -355,8 +355,9 @@ static int toml_place(struct qtk_toml *at, const char *part, size_t n, const cha
 }
 
 /* The container that part names, made if it is missing: an array if the next part is
- * its first index. */
-static int toml_descend(struct qtk_toml **at, const char *part, size_t n, const char *origin)
+ * its first index. One that is made comes from where `node` does. */
+static int toml_descend(struct qtk_toml **at, const char *part, size_t n,
+                        const struct qtk_toml *node)
 {
   struct qtk_toml *next = qtk_toml_step(*at, part, n);
   const char *after = part + n + 1;
@@ -365,7 +366,10 @@ static int toml_descend(struct qtk_toml **at, const char *part, size_t n, const 
   if (next == NULL) {
     next = after[0] == '0' && (after[1] == '.' || after[1] == '\0') ? qtk_toml_new_array()
                                                                     : qtk_toml_new_table();
-    rc = next == NULL ? QTK_ENOMEM : toml_place(*at, part, n, origin, next);
+    if (next != NULL)
+      next->origin = qtk_toml_origin_share(node->origin);
+    rc = next == NULL ? QTK_ENOMEM
+                      : toml_place(*at, part, n, qtk_toml_origin_name(node->origin), next);
     if (rc != QTK_OK)
       return rc;
   }
@@ -400,7 +404,7 @@ int qtk_toml_set_path(struct qtk_toml *root, const char *path, const char *value
     size_t n = strcspn(path, ".");
     if (path[n] == '\0')
       return toml_place(at, path, n, origin, node);
-    rc = toml_descend(&at, path, n, origin);
+    rc = toml_descend(&at, path, n, node);
     if (rc != QTK_OK) {
       qtk_toml_free(node);
       return rc;

@@ -122,6 +122,14 @@ static void run_say_resume(const struct run *run, const char *job, const char *s
   qtk_str_free(&command);
 }
 
+/* Not after a mistake of the job or its numbers, with which it would come to the same end; a disk
+ * may get room, a limit be raised. */
+static int run_can_go_on(int rc, const struct qtk_outcome *outcome)
+{
+  return rc == QTK_EINTERRUPTED ||
+         ((rc == QTK_EINPUT || rc == QTK_ENOMEM) && outcome->state != NULL);
+}
+
 /* ---- work ------------------------------------------------------------------------------ */
 
 static int run_pipeline(const struct run *run, const struct qtk_job *job)
@@ -138,7 +146,7 @@ static int run_pipeline(const struct run *run, const struct qtk_job *job)
     rc = qtk_pipeline_run(pipeline, &options, &outcome);
     if (rc == QTK_OK)
       rc = run_print_outcome(outcome);
-    else if (rc == QTK_EINTERRUPTED)
+    else if (run_can_go_on(rc, outcome))
       run_say_resume(run, job->file, outcome->state);
   }
   qtk_pipeline_close(pipeline);

@@ -71,8 +71,8 @@ static int part_count(struct gguf_cursor *c, uint64_t *n, uint64_t least, const 
 {
   int rc = gguf_take_u64(c, n, what);
   if (rc == QTK_OK && *n > gguf_left(c) / least)
-    rc = qtk_error(QTK_EINPUT, "%s is %llu: the file's %llu bytes have no room for them", what,
-                   (unsigned long long)*n, (unsigned long long)gguf_left(c));
+    rc = qtk_error(QTK_EINPUT, "%s is %llu: the file's other %llu bytes have no room for them (cut off?)",
+                   what, (unsigned long long)*n, (unsigned long long)gguf_left(c));
   return rc;
 }
 

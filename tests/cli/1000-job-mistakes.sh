@@ -135,4 +135,6 @@ echo "$quantize" >job.toml
 expect_status 2 qtk run job.toml --set stage.0.bits=5
 expect_text "--set stage.0.bits=5" err
 expect_status 2 qtk run job.toml --set stage.3.bits=4
+expect_status 2 qtk run job.toml --set stage.1.bits=4
+expect_text "--set stage.1.bits=4: run is missing" err
 expect_status 1 qtk run job.toml --set stage.0.bits

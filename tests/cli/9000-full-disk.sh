@@ -22,6 +22,13 @@ for blocks in 4 40 $((bytes / 1024 - 8)); do
   (ulimit -f $blocks; exec qtk run job.toml) >out 2>err || status=$?
   test $status = 3 || { cat err; fail "status $status with files of $blocks blocks"; }
   test ! -e job.qtk && test ! -e job.json || fail "something under a final name"
+  test ! -d job.qtk.work || expect_text 'to go on: qtk run job.toml --resume' err
+  test $blocks -lt 41 || {
+    test -d job.qtk.work || fail "what was finished is not kept"
+    expect_status 0 qtk run job.toml --resume
+    cmp job.qtk whole.qtk || fail "other bytes once there was room"
+    rm job.qtk job.json
+  }
   rm -rf job.qtk.work
   test "$(echo .[!.]*)" = '.[!.]*' || fail "left behind: $(echo .[!.]*)"
 done
