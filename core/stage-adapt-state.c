@@ -245,6 +245,7 @@ int qtk_adapt_restore(struct adaptation *a)
   if (rc != QTK_OK)
     return rc;
   a->saved = a->course.step;
+  qtk_info("stage %zu (adapt) goes on from step %lld", a->stage, (long long)a->saved);
   qtk_train_resume(a->train, a->course.step);
   return qtk_engine_changed(a->engine, a->adapter, 0);
 }

@@ -79,6 +79,8 @@ expect_text 'to go on: qtk run job.toml --resume' err
 test -e job.qtk.work/stage-1.train.unit || fail "no checkpoint of the training"
 stop_at KILL 60
 expect_status 0 qtk run job.toml --resume --threads 2
+step=$(sed -n 's/stage 1 (adapt) goes on from step //p' err)
+test "${step:-0}" -ge 60 || fail "went on from step '$step'"
 results job.json | cmp - whole || fail "other results after three stops"
 test ! -e job.qtk.work || fail "the state was left behind"
 
