@@ -207,13 +207,13 @@ size_t qtk_block_tape(const struct qtk_block *block, int64_t tokens)
   return room.tape_bytes;
 }
 
-size_t qtk_block_work(const struct qtk_block *block, int64_t tokens)
+size_t qtk_block_work(const struct qtk_block *block, int64_t tokens, int training)
 {
   struct block_room room = {0};
   struct block_frame frame;
 
-  qtk_block_lay_out(block, tokens, BLOCK_TRAINING, &room, &frame);
-  return room.shared_bytes + qtk_block_back(block, tokens);
+  qtk_block_lay_out(block, tokens, training ? BLOCK_TRAINING : BLOCK_RUN, &room, &frame);
+  return room.shared_bytes + (training ? qtk_block_back(block, tokens) : room.tape_bytes);
 }
 
 static int block_shape(const struct qtk_block *b, const struct qtk_session *s,

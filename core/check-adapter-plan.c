@@ -53,10 +53,14 @@ static void bare_params(struct qtk_adapter_trial *t, void *h)
 static void bare_memory(struct qtk_adapter_trial *t, void *h)
 {
   for (int64_t tokens = 1; t->ops->memory != NULL && tokens < 4096; tokens *= 2) {
-    size_t less = t->ops->memory(h, tokens), more = t->ops->memory(h, 2 * tokens);
+    size_t less = t->ops->memory(h, tokens, 1), more = t->ops->memory(h, 2 * tokens, 1);
+    size_t runs = t->ops->memory(h, tokens, 0);
     qtk_check_that(t->c, less <= more, "takes no less memory for more tokens",
                    "%s: %zu bytes for %lld tokens, %zu for twice as many", t->text, less,
                    (long long)tokens, more);
+    qtk_check_that(t->c, runs <= less, "takes no less memory to train",
+                   "%s: %zu bytes for %lld tokens, %zu to run over them", t->text, less,
+                   (long long)tokens, runs);
   }
 }
 

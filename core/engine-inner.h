@@ -165,6 +165,7 @@ void qtk_engine_free_weights(struct qtk_engine *e);
 /* From now on a block's weights are held only while it runs: 1, or 0 if they are
  * already, or cannot be. */
 int qtk_engine_stream(struct qtk_engine *e);
+int qtk_engine_may_stream(const struct qtk_engine *e);
 
 /* What a tensor of the base that is trained is computed with from now on, and where its
  * gradient is added up. */

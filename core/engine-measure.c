@@ -35,14 +35,14 @@ static const struct qtk_qlayout *measure_layout(const struct qtk_engine_case *c,
 static uint64_t measure_weights(const struct qtk_engine *e, const struct qtk_engine_case *c)
 {
   uint64_t bytes = 0, block = 0, most = 0;
-  int layer = -1;
+  int layer = -1, stream = c->stream && qtk_engine_may_stream(e);
 
   for (int i = 0; i < qtk_model_count(c->model); i++) {
     const struct qtk_model_tensor *t = qtk_model_tensor(c->model, i);
     uint64_t own = t->ndim == 2 ? qtk_qlayout_bytes(measure_layout(c, i)) : 4 * (uint64_t)t->rows;
     if (qtk_engine_trains(e, i))
       continue;
-    if (!c->stream || t->ndim != 2 || t->layer < 0) {
+    if (!stream || t->ndim != 2 || t->layer < 0) {
       bytes += own;
       continue;
     }
@@ -61,7 +61,7 @@ static void measure_params(const struct qtk_engine *e, const struct qtk_engine_c
 
   for (int i = 0; i < e->n_adapters; i++) {
     const struct engine_adapter *a = &e->adapters[i];
-    sizes->adapters += a->ops->memory != NULL ? a->ops->memory(a->h, c->tokens) : 0;
+    sizes->adapters += a->ops->memory != NULL ? a->ops->memory(a->h, c->tokens, !c->look) : 0;
     for (size_t k = 0; k < a->params.length; k++) {
       const struct qtk_param *p = &a->params.data[k].param;
       uint64_t n = measure_values(p);

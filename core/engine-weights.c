@@ -224,7 +224,7 @@ static int weights_must_stream(const struct qtk_engine *e)
 
 /* A site shows its base's integers for as long as it lives, and gradients on their way to
  * a tensor that is trained go through the others. */
-static int weights_may_stream(const struct qtk_engine *e)
+int qtk_engine_may_stream(const struct qtk_engine *e)
 {
   for (int i = 0; i < e->n_adapters; i++)
     if (e->adapters[i].n_sites > 0 || e->adapters[i].trained.length > 0)
@@ -234,7 +234,7 @@ static int weights_may_stream(const struct qtk_engine *e)
 
 int qtk_engine_stream(struct qtk_engine *e)
 {
-  if (e->streaming || !weights_may_stream(e))
+  if (e->streaming || !qtk_engine_may_stream(e))
     return 0;
   e->streaming = 1;
   for (int64_t i = 0; i < e->arch->layers; i++)
@@ -246,7 +246,7 @@ int qtk_engine_hold_all(struct qtk_engine *e)
 {
   int rc;
 
-  e->streaming = weights_may_stream(e) && (e->streaming || weights_must_stream(e));
+  e->streaming = qtk_engine_may_stream(e) && (e->streaming || weights_must_stream(e));
   rc = qtk_engine_hold(e, -1);
   for (int64_t i = 0; rc == QTK_OK && !e->streaming && i < e->arch->layers; i++)
     rc = qtk_engine_hold(e, i);

@@ -178,6 +178,7 @@ noinst_LTLIBRARIES += %D%/libqtkcore.la
 	%D%/plan-quantize.c \
 	%D%/plan-redo.c \
 	%D%/plan-resolve.c \
+	%D%/plan-run.c \
 	%D%/plan-sizes.c \
 	%D%/plan-stage.h \
 	%D%/plan-time.c \

@@ -391,6 +391,8 @@ static int run_stages(const struct qtk_plan *plan, json_t *predicted)
     rc = qtk_json_append(list, stage);
     if (rc == QTK_OK)
       rc = qtk_plan_adapt_json(plan, i, stage);
+    if (rc == QTK_OK)
+      rc = qtk_plan_run_json(plan, i, stage);
   }
   return rc;
 }

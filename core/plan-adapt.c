@@ -196,8 +196,9 @@ static int adapt_measure_inputs(const struct qtk_plan *plan, struct qtk_plan_ada
 }
 
 static int adapt_measure_model(struct qtk_context *ctx, const struct qtk_plan *plan,
-                               struct qtk_plan_adapt *a)
+                               const struct qtk_plan_stage *stage, struct qtk_plan_adapt *a)
 {
+  uint64_t left = qtk_plan_scratch(plan, stage);
   struct qtk_engine_case c = {.model = plan->model,
                               .layouts = plan->layouts,
                               .adapters = plan->adapters,
@@ -217,6 +218,7 @@ static int adapt_measure_model(struct qtk_context *ctx, const struct qtk_plan *p
   for (int i = 0; i < 2 && rc == QTK_OK; i++) {
     c.checkpoint = i;
     rc = qtk_engine_measure(ctx, &c, &a->sizes[i]);
+    a->sizes[i].scratch = left > a->sizes[i].scratch ? left : a->sizes[i].scratch;
   }
   return rc;
 }
@@ -235,7 +237,7 @@ static int adapt_measure(struct qtk_context *ctx, struct qtk_plan *plan,
 {
   struct qtk_plan_adapt *a = &stage->adapt;
   a->longest = adapt_tokens(a);
-  int rc = adapt_measure_model(ctx, plan, a);
+  int rc = adapt_measure_model(ctx, plan, stage, a);
   if (rc == QTK_OK)
     rc = adapt_measure_teacher(ctx, plan, a);
   if (rc != QTK_OK)

@@ -32,7 +32,7 @@ static int data_read(struct qtk_context *ctx, const struct qtk_job_data *job,
 }
 
 int qtk_plan_labels(struct qtk_context *ctx, const struct qtk_plan *plan,
-                    const struct qtk_plan_stage *stage)
+                    struct qtk_plan_stage *stage)
 {
   const struct qtk_dataset_recipe *recipe = &stage->labels.recipe;
   struct qtk_dataset numbers = {0};
@@ -46,6 +46,9 @@ int qtk_plan_labels(struct qtk_context *ctx, const struct qtk_plan *plan,
   rc = qtk_plan_reader(plan->model, t, &reader);
   if (rc == QTK_OK)
     rc = data_read(ctx, &stage->job->labels, recipe, &reader, &numbers);
+  stage->labels.longest = numbers.count.longest;
+  stage->labels.tokens = numbers.count.tokens;
+  stage->labels.bytes = qtk_dataset_bytes(&numbers);
   qtk_dataset_free(&numbers);
   qtk_tokenizer_close(t);
   return rc;

@@ -125,15 +125,20 @@ static int evaluate_labels(const struct qtk_plan *plan, struct qtk_plan_stage *s
   if (job->node == NULL)
     return QTK_OK;
   stage->labels.recipe = (struct qtk_dataset_recipe){
-    .path = job->path, .tokens = job->tokens, .classes = heads, .label = job->label,
+    .path = job->path, .tokens = job->tokens, .label = job->label,
     .columns = {job->columns[0], job->columns[1]},
     .length = job->length > 0 ? job->length : most > 0 && most < usual ? most : usual};
   if (most > 0 && job->length > most)
     return qtk_toml_error(qtk_toml_get(job->node, "length"),
                           "length = %lld: this model was made for %lld and less",
                           (long long)job->length, (long long)most);
-  for (size_t i = 0; i < stage->n_adapters; i++)
-    heads |= qtk_tuned_find(stage->adapters[i], QTK_SCORE_NAME) >= 0;
+  for (size_t i = 0; i < stage->n_adapters; i++) {
+    const struct qtk_tuned *t = stage->adapters[i];
+    int score = qtk_tuned_find(t, QTK_SCORE_NAME);
+    if (score >= 0 && t->params[score].shape[0] > heads)
+      heads = (int)t->params[score].shape[0];
+  }
+  stage->labels.recipe.classes = heads;
   if (heads == 0)
     return qtk_toml_error(job->node, "labels: nothing on the model has a head for them: a stage "
                                      "run = \"adapt\" with classes trains one");
@@ -173,7 +178,9 @@ int qtk_plan_evaluate(struct qtk_context *ctx, struct qtk_plan *plan,
     rc = evaluate_adapters(ctx, plan, stage);
   if (rc == QTK_OK)
     rc = evaluate_labels(plan, stage);
-  return rc == QTK_OK ? qtk_plan_labels(ctx, plan, stage) : rc;
+  if (rc == QTK_OK)
+    rc = qtk_plan_labels(ctx, plan, stage);
+  return rc == QTK_OK ? qtk_plan_run(ctx, plan, stage) : rc;
 }
 
 /* What the format cannot hold is known before the work, or as soon as a budget's choice is. */

@@ -7,7 +7,6 @@
 #include "core/bundle.h"
 #include "core/context.h"
 #include "core/error.h"
-#include "core/eval-choices.h"
 #include "core/eval-logits.h"
 #include "core/fs.h"
 #include "core/log.h"
@@ -313,26 +312,6 @@ static struct sizes_need sizes_text(const struct qtk_plan *plan, const struct qt
   return text->wanted ? sizes_run(plan->model, text->context) : (struct sizes_need){0};
 }
 
-/* As a text of the tokens that are run at a time, beside the cache of the longest prompt; a
- * token is taken for 3 bytes, fewer than most are. */
-static struct sizes_need sizes_choices(const struct qtk_plan *plan,
-                                       const struct qtk_plan_choices *choices)
-{
-  const struct qtk_model_info *info = qtk_model_info(plan->model);
-  uint64_t longest, all;
-  if (choices->suite == NULL || qtk_suite_measure(choices->suite, &longest, &all) != QTK_OK)
-    return (struct sizes_need){0};
-  int64_t tokens = (int64_t)(longest / 3 + 8);
-  if (choices->context > 0 && tokens > choices->context)
-    tokens = choices->context;
-  struct qtk_plan_text chunk = {
-    .wanted = 1, .context = tokens < QTK_CHOICES_CHUNK ? tokens : QTK_CHOICES_CHUNK};
-  struct sizes_need need = sizes_text(plan, &chunk);
-  uint64_t cache = 2 * sizeof(float) * (uint64_t)(tokens * info->layers * info->dims.kv_heads *
-                                                  info->dims.head_size);
-  return (struct sizes_need){need.usual + cache, need.least + cache};
-}
-
 static void sizes_more(struct sizes_need *most, struct sizes_need need)
 {
   most->usual = need.usual > most->usual ? need.usual : most->usual;
@@ -345,12 +324,11 @@ static struct sizes_need sizes_export(const struct qtk_export_plan *plan)
   return (struct sizes_need){bytes, bytes};
 }
 
-/* The reference runs beside the model. */
-static struct sizes_need sizes_divergence(const struct qtk_plan *plan,
-                                          const struct qtk_plan_text *text)
+/* Weights are streamed if all of them do not fit. */
+static struct sizes_need sizes_evaluate(const struct qtk_plan_stage *stage)
 {
-  struct sizes_need need = sizes_text(plan, text);
-  return (struct sizes_need){2 * need.usual, 2 * need.least};
+  return (struct sizes_need){qtk_plan_run_bytes(&stage->run[0]),
+                             qtk_plan_run_bytes(&stage->run[1])};
 }
 
 /* Statistics are made in the way that fits; `room` is what a limit leaves. */
@@ -442,9 +420,7 @@ static int sizes_memory(struct qtk_context *ctx, struct qtk_plan *plan)
     sizes_more(&most, sizes_export(stage->export));
     sizes_more(&most, sizes_merge(plan, &stage->merge));
     sizes_more(&most, sizes_adapt(&stage->adapt, most_allowed == 0 ? UINT64_MAX : room));
-    sizes_more(&most, sizes_text(plan, &stage->perplexity));
-    sizes_more(&most, sizes_divergence(plan, &stage->divergence));
-    sizes_more(&most, sizes_choices(plan, &stage->choices));
+    sizes_more(&most, sizes_evaluate(stage));
   }
   plan->memory = most.usual + here;
   if (rc != QTK_OK || most_allowed == 0 || plan->memory <= most_allowed)

@@ -38,6 +38,12 @@ void qtk_plan_merge_end(struct qtk_plan_merge *merge);
 uint64_t qtk_plan_adapt_bytes(const struct qtk_plan_adapt *a, int checkpoint, int stream);
 /* What a teacher takes that runs before the training alone. */
 uint64_t qtk_plan_adapt_before(const struct qtk_plan_adapt *a, int stream);
+/* stage->run, of an evaluate stage that is laid out. */
+int qtk_plan_run(struct qtk_context *ctx, const struct qtk_plan *plan,
+                 struct qtk_plan_stage *stage);
+/* Bytes of the backend's own that stages before this one leave to it. */
+uint64_t qtk_plan_scratch(const struct qtk_plan *plan, const struct qtk_plan_stage *stage);
+uint64_t qtk_plan_run_bytes(const struct qtk_plan_run *run);
 /* plan->adapters: those of the model as it is opened. */
 int qtk_plan_adapt_begin(struct qtk_plan *plan);
 /* plan->left, n_left; the error that [output] asks for an adapter, or for its base, and the job
@@ -76,7 +82,7 @@ void qtk_plan_quantize_end(struct qtk_plan_quantize *quantize);
 
 /* Reads what an evaluate stage gives labels to, where the model has a head by then. */
 int qtk_plan_labels(struct qtk_context *ctx, const struct qtk_plan *plan,
-                    const struct qtk_plan_stage *stage);
+                    struct qtk_plan_stage *stage);
 /* Reads the data of an adapt stage. */
 int qtk_plan_data(struct qtk_context *ctx, const struct qtk_plan *plan,
                   struct qtk_plan_stage *stage);

@@ -177,6 +177,25 @@ static double time_questions(const struct qtk_plan_choices *choices)
   return (double)all / TIME_TOKEN;
 }
 
+/* All texts, or as many tokens as their file has bytes for. */
+static double time_labels(const struct qtk_plan_labels *l)
+{
+  uint64_t bytes = 0;
+  if (l->recipe.path == NULL)
+    return 0;
+  if (l->tokens > 0)
+    return (double)l->tokens;
+  return qtk_path_size(l->recipe.path, &bytes) == QTK_OK ? (double)bytes / TIME_TOKEN : 0;
+}
+
+/* What is measured, once for each adapter too. */
+static double time_evaluate(const struct qtk_plan_stage *stage)
+{
+  double tokens = time_tokens(&stage->perplexity) + 2 * time_tokens(&stage->divergence) +
+                  time_questions(&stage->choices) + time_labels(&stage->labels);
+  return tokens * (double)(1 + stage->n_adapters);
+}
+
 /* Backward takes as long as forward, with activations made again half as much more. Epochs are
  * over as many tokens as the data have bytes for. */
 static double time_training(const struct qtk_plan_adapt *a)
@@ -201,11 +220,9 @@ int qtk_plan_time(struct qtk_context *ctx, struct qtk_plan *plan)
   uint64_t read = 0;
   int rc = QTK_OK;
   for (size_t i = 0; i < plan->n_stages && rc == QTK_OK; i++) {
-    tokens += time_tokens(&plan->stages[i].perplexity);
-    tokens += 2 * time_tokens(&plan->stages[i].divergence);
+    tokens += time_evaluate(&plan->stages[i]);
     tokens += time_calibrate(&plan->stages[i].quantize,
                              (double)qtk_model_info(plan->model)->layers);
-    tokens += time_questions(&plan->stages[i].choices);
     tokens += time_training(&plan->stages[i].adapt);
     rc = time_quantize(ctx, &plan->stages[i].quantize, &seconds);
   }

@@ -94,12 +94,15 @@ struct qtk_plan_text {
   int64_t context, windows;
 };
 
-/* Questions that are read, and the context that prompts are fitted into. */
+/* Texts that labels are given to. */
 struct qtk_plan_labels {
-  struct qtk_dataset_recipe recipe; /* path NULL: not wanted; classes those of the model's head,
-                                       0: it has none */
+  struct qtk_dataset_recipe recipe; /* path NULL: not wanted; the most classes of a head that
+                                       is measured */
+  int64_t longest, tokens; /* of the texts; 0: they were not read */
+  uint64_t bytes;          /* in memory */
 };
 
+/* Questions that are read, and the context that prompts are fitted into. */
 struct qtk_plan_choices {
   struct qtk_suite *suite; /* NULL: not wanted */
   int64_t context;
@@ -150,6 +153,11 @@ struct qtk_plan_merge {
   struct qtk_engine_sizes sizes;
 };
 
+/* Bytes that a stage takes which runs the model, at its worst moment, by what they are for. */
+struct qtk_plan_run {
+  uint64_t weights, parameters, adapter, activations, cache, logits, scratch, text, data;
+};
+
 struct qtk_plan_stage {
   const struct qtk_job_stage *job;
   struct qtk_plan_quantize quantize;
@@ -158,6 +166,7 @@ struct qtk_plan_stage {
   struct qtk_plan_labels labels;
   struct qtk_tuned **adapters; /* [n_adapters] those of job->adapters, opened */
   size_t n_adapters;
+  struct qtk_plan_run run[2];    /* evaluate: with all weights held, with those of a block */
   struct qtk_plan_method format; /* export */
   struct qtk_export_plan *export;
   struct qtk_foreign *foreign; /* export of an adapter; NULL: of the model */
@@ -217,6 +226,8 @@ int qtk_plan_reader(const struct qtk_model *m, const struct qtk_tokenizer *token
 QTK_PUBLIC int qtk_plan_adapt_text(const struct qtk_plan *plan, size_t stage,
                                    struct qtk_str *out);
 QTK_PUBLIC int qtk_plan_adapt_json(const struct qtk_plan *plan, size_t stage, json_t *object);
+/* The same of what an evaluate stage takes. */
+int qtk_plan_run_json(const struct qtk_plan *plan, size_t stage, json_t *object);
 
 /* Whether any stage runs the model, and so needs a backend; whether one reads a text. */
 QTK_PUBLIC int qtk_plan_needs_device(const struct qtk_plan *plan);

@@ -306,8 +306,7 @@ static const char *report_kind(const char *what)
   return strcmp(what, "tape") == 0 || strcmp(what, "checkpoints") == 0 ? "activations" : what;
 }
 
-/* What was held by the library's own count when it was most. */
-static int report_memory(json_t *stage, const struct qtk_arena *arena)
+int qtk_report_memory(json_t *stage, const struct qtk_arena *arena)
 {
   json_t *memory = json_object();
   int rc = qtk_json_set(stage, "counted_bytes", json_integer((json_int_t)arena->peak));
@@ -330,7 +329,7 @@ int qtk_report_adapt(json_t *stage, const struct qtk_report_adapt *a)
   if (rc == QTK_OK)
     rc = qtk_json_set(stage, "model_bytes", json_integer((json_int_t)a->model_bytes));
   if (rc == QTK_OK)
-    rc = report_memory(stage, a->memory);
+    rc = qtk_report_memory(stage, a->memory);
   if (rc == QTK_OK)
     rc = report_set_two(stage, "steps", json_integer((json_int_t)a->steps), "tokens",
                         json_integer((json_int_t)a->tokens));

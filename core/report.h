@@ -91,6 +91,9 @@ struct qtk_report_sizes {
 };
 int qtk_report_sizes(json_t *stage, const struct qtk_report_sizes *sizes);
 
+/* What the stage held by the library's own count when that was most. */
+int qtk_report_memory(json_t *stage, const struct qtk_arena *arena);
+
 /* What an adapt stage has learned; the arrays are those of a report. */
 struct qtk_report_adapt {
   uint64_t trainable, bytes; /* values; bytes of the adapter on disk */

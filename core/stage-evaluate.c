@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/context.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/eval-choices.h"
@@ -196,6 +197,7 @@ static int evaluation_adapter(struct evaluation *e, size_t i)
 int qtk_stage_evaluate(struct qtk_work *work, size_t i, json_t *entry)
 {
   struct evaluation e = {.work = work, .stage = &work->plan->stages[i], .entry = entry};
+  qtk_arena_reset_peak(&work->ctx->arena);
   int rc = evaluation_open_student(&e);
   if (rc == QTK_OK)
     rc = evaluation_measure(&e);
@@ -204,5 +206,5 @@ int qtk_stage_evaluate(struct qtk_work *work, size_t i, json_t *entry)
     rc = evaluation_adapter(&e, k);
   }
   evaluation_end(&e);
-  return rc;
+  return rc == QTK_OK ? qtk_report_memory(entry, &work->ctx->arena) : rc;
 }

@@ -332,12 +332,12 @@ int lowrank_fold(struct qtk_context *ctx, void *h, const struct qtk_site *site,
 }
 
 /* What the slots of the session come to. */
-size_t lowrank_memory(void *h, int64_t tokens)
+size_t lowrank_memory(void *h, int64_t tokens, int training)
 {
   const struct lowrank *l = h;
   int64_t wide = 0;
 
-  for (int i = 0; l->options->dropout > 0 && i < l->n; i++)
+  for (int i = 0; training && l->options->dropout > 0 && i < l->n; i++)
     wide = l->sites[i].cols > wide ? l->sites[i].cols : wide;
   return (size_t)(tokens * (2 * l->options->rank + wide)) * sizeof(float);
 }

@@ -53,7 +53,7 @@ int lowrank_backward(struct qtk_context *ctx, void *h, struct qtk_session *s,
                      struct qtk_tensor *dx);
 int lowrank_fold(struct qtk_context *ctx, void *h, const struct qtk_site *site,
                  struct qtk_fold *out);
-size_t lowrank_memory(void *h, int64_t tokens);
+size_t lowrank_memory(void *h, int64_t tokens, int training);
 int lowrank_unquantized(const void *options);
 int lowrank_inputs(const void *options);
 void lowrank_form(const void *options, struct qtk_form *form);

@@ -221,12 +221,13 @@ static enum qtk_teacher lrec_teacher(const void *options)
   return ((const struct lrec_options *)options)->kl > 0 ? QTK_TEACHER_LOGITS : QTK_TEACHER_NONE;
 }
 
-static size_t lrec_memory(void *h, int64_t tokens)
+static size_t lrec_memory(void *h, int64_t tokens, int training)
 {
   const struct lrec *l = h;
   int64_t columns = 1 + (l->options->kl > 0 ? l->vocabulary : 0);
 
-  return lowrank_memory(h, tokens) + (size_t)(LREC_ROWS * columns) * sizeof(float);
+  return lowrank_memory(h, tokens, training) +
+         (training ? (size_t)(LREC_ROWS * columns) * sizeof(float) : 0);
 }
 
 static const struct qtk_default lrec_defaults[] = {{"learning_rate", "3e-5"},

@@ -296,7 +296,7 @@ static int peqa_fold(struct qtk_context *ctx, void *h, const struct qtk_site *si
 }
 
 /* The base's scales and the tuned ones; the sum of a gradient, of one site at a time. */
-static size_t peqa_memory(void *h, int64_t tokens)
+static size_t peqa_memory(void *h, int64_t tokens, int training)
 {
   const struct peqa *p = h;
   size_t values = 0, most = 0;
@@ -306,7 +306,7 @@ static size_t peqa_memory(void *h, int64_t tokens)
     values += 2 * n;
     most = n > most ? n : most;
   }
-  return (values + (p->relative ? most : 0)) * sizeof(float);
+  return (values + (training && p->relative ? most : 0)) * sizeof(float);
 }
 
 static const struct qtk_default peqa_defaults[] = {

@@ -214,11 +214,12 @@ static int qat_fold(struct qtk_context *ctx, void *h, const struct qtk_site *sit
 }
 
 /* The rounded weights; the gradient by those of one site at a time; a row of codes a thread. */
-static size_t qat_memory(void *h, int64_t tokens)
+static size_t qat_memory(void *h, int64_t tokens, int training)
 {
   const struct qat *p = h;
   size_t bytes = 0, most = 0, widest = 0;
   (void)tokens;
+  (void)training;
   for (int i = 0; i < p->n; i++) {
     size_t values = (size_t)(p->sites[i].rows * p->sites[i].cols);
     bytes += qtk_qtensor_block_bytes(&p->sites[i].base->layout);

@@ -177,7 +177,8 @@ static int params_end(struct qst *q, const struct qtk_model_info *model)
   const struct params_shape mix = {.rows = q->mix.n, .start = 1, .exact = 1};
   int rc = QTK_OK;
 
-  if (model->final_norm)
+  q->normed = model->final_norm;
+  if (q->normed)
     rc = params_norm(q, model->norm_bias);
   if (rc == QTK_OK)
     rc = params_add(q, &q->up, &up, "up.weight", -1);

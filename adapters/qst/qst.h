@@ -109,6 +109,7 @@ struct qst {
   int layers;
   struct qst_layer *layer; /* [layers + 1] */
   struct qst_value final_weight, final_bias; /* of the norm behind the side network */
+  int normed;                                /* it has one */
   struct qst_value up, up_bias;
   struct qst_gate mix;
 
@@ -182,7 +183,7 @@ static inline int64_t qst_piece(int64_t tokens, int64_t row)
 int qst_wide(struct qtk_context *ctx, const struct qst *q, struct qtk_session *s, int64_t cols,
              struct qtk_tensor *t);
 /* The slot `memory`. */
-size_t qst_memory(void *h, int64_t tokens);
+size_t qst_memory(void *h, int64_t tokens, int training);
 /* Rows [row, row + qst_piece) of a layer's QST_HIDDEN; where it is not kept, in one place for
  * all. */
 int qst_hidden(struct qtk_context *ctx, const struct qst *q, struct qtk_session *s, int layer,

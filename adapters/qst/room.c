@@ -70,40 +70,48 @@ int qst_hidden(struct qtk_context *ctx, const struct qst *q, struct qtk_session 
 
 /* ---- for plans ---------------------------------------------------------------------------- */
 
-/* Bytes a token of what all layers share. */
-static size_t room_shared(const struct qst *q, int64_t tokens)
+/* Bytes a token of what all layers share; forward alone has no gradients, and what is normed only
+ * where there is a norm. */
+static size_t room_shared(const struct qst *q, int64_t tokens, int training)
 {
   size_t widest = (size_t)(q->wide > q->out ? q->wide : q->out);
-  size_t floats = 4 * (size_t)q->narrow + (size_t)q->out + 2, pieces = 0;
+  size_t narrow = (size_t)q->narrow, floats = 2 * narrow + (size_t)q->out, pieces = 0;
 
   if (qst_reads(q) || q->form != QST_LST)
     pieces += room_piece(tokens, widest * sizeof(float));
+  if (training)
+    floats += narrow;
+  if (training || q->normed)
+    floats += narrow + 2;
   if (q->kind == QST_ADAPTER)
-    floats += 2 * (size_t)q->options->rank;
-  if (qst_reads(q) && q->again)
+    floats += (1 + (size_t)training) * (size_t)q->options->rank;
+  if (qst_reads(q) && (q->again || !training))
     pieces += room_piece(tokens, 2 * (size_t)q->wide);
   return floats * sizeof(float) + pieces;
 }
 
 /* Bytes a token of what each layer keeps. */
-static size_t room_layer(const struct qst *q)
+static size_t room_layer(const struct qst *q, int again)
 {
   size_t floats = (size_t)q->narrow;
 
   if (q->kind == QST_LORA || q->kind == QST_ADAPTER)
     floats += (size_t)q->options->rank;
-  return floats * sizeof(float) + (qst_reads(q) && !q->again ? 2 * (size_t)q->wide : 0);
+  return floats * sizeof(float) + (qst_reads(q) && !again ? 2 * (size_t)q->wide : 0);
 }
 
-size_t qst_memory(void *h, int64_t tokens)
+/* What one layer keeps the next one takes over where nothing runs backward. */
+size_t qst_memory(void *h, int64_t tokens, int training)
 {
   const struct qst *q = h;
-  size_t layers = (size_t)q->layers + 1, bytes = 0, most = 0;
+  int again = q->again || !training;
+  size_t layers = training ? (size_t)q->layers + 1 : 1, bytes = 0, most = 0;
 
   for (int i = 1; i <= q->layers; i++) {
-    size_t work = qtk_block_work(q->layer[i].block, tokens);
-    bytes += qtk_block_tape(q->layer[i].block, tokens);
+    size_t work = qtk_block_work(q->layer[i].block, tokens, training);
+    bytes += training ? qtk_block_tape(q->layer[i].block, tokens) : 0;
     most = work > most ? work : most;
   }
-  return bytes + most + (size_t)tokens * (room_shared(q, tokens) + layers * room_layer(q));
+  return bytes + most +
+         (size_t)tokens * (room_shared(q, tokens, training) + layers * room_layer(q, again));
 }

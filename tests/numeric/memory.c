@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * What a plan says that training takes, and what the run then counted, by what it is for: each
- * adapter on small models of every shape of block. Both are the program's own reports. */
+ * What a plan says that training and measuring take, and what the run then counted, by what it is
+ * for: each adapter on small models of every shape of block. Both are the program's own reports. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -55,18 +55,94 @@ static const struct way ways[] = {
   {"lrec by block", ROUND("2"), "method = \"lrec\"\ncheckpoint = \"block\"\n", 0.05},
 };
 
-static void write_job(const char *path, const char *model, const struct way *way)
+/* What is measured, of a model with what on it. */
+#define TEXT "{ data = \"text.txt\", context = 200, windows = 2 }\n"
+#define LABELS "labels = { path = \"labels.jsonl\" }\n"
+#define HEAD(method)                                                                         \
+  "[[stage]]\nrun = \"adapt\"\nmethod = " method "\nclasses = 2\nsteps = 1\nwarmup = 0\n" \
+  "data = { path = \"labels.jsonl\" }\n"
+#define MEASURED "adapters = { one = \"one.qtk\", two = \"one.qtk\" }\n"
+
+static const struct way looks[] = {
+  {"perplexity of floats", "", "perplexity = " TEXT, 0.05},
+  {"perplexity of codes", ROUND("4"), "perplexity = " TEXT, 0.05},
+  {"divergence", ROUND("4"), "divergence = " TEXT "perplexity = " TEXT, 0.05},
+  {"perplexity with two adapters", "", "perplexity = " TEXT MEASURED, 0.05},
+  {"labels by two adapters", "", LABELS MEASURED, 0.05},
+  {"labels of lora", ROUND("4") HEAD("\"lora\""), LABELS, 0.05},
+  {"labels of peqa", ROUND("4") HEAD("\"peqa\""), LABELS, 0.05},
+  {"labels of a side network", "", LABELS "adapters = { side = \"side.qtk\" }\n", 0.05},
+};
+
+/* Texts with labels, the longest of 200 bytes and more; a text of two windows. */
+static void write_texts(void)
+{
+  FILE *labels = fopen("labels.jsonl", "w"), *text = fopen("text.txt", "w");
+
+  if (labels == NULL || text == NULL)
+    exit(99);
+  for (int i = 0; i < 6; i++) {
+    fprintf(labels, "{\"label\": %d, \"text\": \"", i % 2);
+    for (int k = 0; k <= 20 * i; k++)
+      fprintf(labels, "%s ", k % 3 == i % 2 ? "red" : "a hill");
+    fprintf(labels, "\"}\n");
+  }
+  for (int k = 0; k < 160; k++)
+    fprintf(text, "There were %d hills.\n", k);
+  fclose(labels);
+  fclose(text);
+}
+
+static FILE *begin_job(const char *path, const char *model, const struct way *way)
 {
   FILE *f = fopen(path, "w");
 
   if (f == NULL)
     exit(99);
+  fprintf(f, "[job]\nthreads = 2\n[model]\npath = \"%s/tests/data/nano/%s\"\n%s", source, model,
+          way->before);
+  return f;
+}
+
+static void write_look(const char *path, const char *model, const struct way *way)
+{
+  FILE *f = begin_job(path, model, way);
+
+  fprintf(f, "[[stage]]\nrun = \"evaluate\"\n%s[output]\nbundle = \"\"\nreport = \"\"\n",
+          way->stage);
+  fclose(f);
+}
+
+/* An adapter with a head, in a file of its own. */
+static void write_adapter(const char *model, const struct way *way)
+{
+  struct qtk_run run = QTK_RUN_INIT;
+  FILE *f = begin_job("one.toml", model, way);
+
+  fprintf(f, "[output]\nadapter = \"%s\"\nbundle = \"\"\nreport = \"\"\n", way->name);
+  fclose(f);
+  if (qtk_run_job("one.toml", &run, NULL) != QTK_OK)
+    printf("# %s\n", qtk_error_message());
+}
+
+static void write_adapters(const char *model)
+{
+  static const struct way all[] = {{.name = "one.qtk", .before = HEAD("\"lora\"")},
+                                   {.name = "side.qtk", .before = HEAD("\"qst\"\nreduction = 4")}};
+
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    write_adapter(model, &all[i]);
+}
+
+static void write_job(const char *path, const char *model, const struct way *way)
+{
+  FILE *f = begin_job(path, model, way);
+
   fprintf(f,
-          "[job]\nthreads = 2\n[model]\npath = \"%s/tests/data/nano/%s\"\n%s"
           "[[stage]]\nrun = \"adapt\"\n%s"
           "data = { path = \"%s/examples/text/evaluate.txt\", tokens = 1200 }\n"
           "length = 200\nsteps = 2\nbatch = 2\n[output]\nbundle = \"\"\nreport = \"\"\n",
-          source, model, way->before, way->stage, source);
+          way->stage, source);
   fclose(f);
 }
 
@@ -115,7 +191,8 @@ static int parts_agree(const json_t *planned, const json_t *counted)
 {
   static const char *const parts[] = {"weights",     "parameters", "gradients", "optimizer",
                                       "activations", "logits",     "adapter",   "teacher",
-                                      "scratch",     "best",       "data"};
+                                      "scratch",     "best",       "data",       "text",
+                                      "cache"};
   double all = sum_of(counted);
   int good = 1;
 
@@ -132,10 +209,12 @@ static int parts_agree(const json_t *planned, const json_t *counted)
 
 static void compare(const char *model, const struct way *way)
 {
-  char path[128];
+  static const char path[] = "job.toml";
 
-  snprintf(path, sizeof path, "%s/job.toml", folder);
-  write_job(path, model, way);
+  if (way >= looks && way < looks + sizeof looks / sizeof *looks)
+    write_look(path, model, way);
+  else
+    write_job(path, model, way);
   json_t *plan = run_job(path, 1), *run = plan != NULL ? run_job(path, 0) : NULL;
   json_t *planned = last_of(json_object_get(json_object_get(plan, "predicted"), "stages"));
   json_t *counted = last_of(json_object_get(run, "stages"));
@@ -155,14 +234,20 @@ int main(int argc, char **argv)
   char command[64];
 
   source = getenv("QTK_SRCDIR");
-  if (source == NULL || mkdtemp(folder) == NULL) {
+  if (source == NULL || mkdtemp(folder) == NULL || chdir(folder) != 0) {
     printf("Bail out! no sources, or no folder in /tmp\n");
     return 99;
   }
-  for (size_t m = 0; m < sizeof models / sizeof *models; m++)
+  write_texts();
+  for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+    write_adapters(models[m]);
+    for (size_t i = 0; i < sizeof looks / sizeof *looks; i++)
+      if (argc < 2 || strstr(looks[i].name, argv[1]) != NULL)
+        compare(models[m], &looks[i]);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
       if (argc < 2 || strstr(ways[i].name, argv[1]) != NULL)
         compare(models[m], &ways[i]);
+  }
   snprintf(command, sizeof command, "rm -r '%s'", folder);
   if (system(command) != 0)
     printf("# %s is left\n", folder);

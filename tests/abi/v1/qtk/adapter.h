@@ -189,9 +189,9 @@ QTK_PUBLIC int qtk_block_new(struct qtk_context *ctx, const struct qtk_model_inf
 QTK_PUBLIC void qtk_block_free(struct qtk_context *ctx, struct qtk_block *block);
 /* Bytes that a session keeps for its backward after a pass of so many tokens. */
 QTK_PUBLIC size_t qtk_block_tape(const struct qtk_block *block, int64_t tokens);
-/* Bytes that it takes besides to run the block forward and backward, which all blocks of adapters
- * share. */
-QTK_PUBLIC size_t qtk_block_work(const struct qtk_block *block, int64_t tokens);
+/* Bytes that it takes besides to run the block forward, and backward if it trains, which all blocks
+ * of adapters share. */
+QTK_PUBLIC size_t qtk_block_work(const struct qtk_block *block, int64_t tokens, int training);
 /* Parameter i (name, shape, fan-in for the start): 1, or 0 past the last. */
 QTK_PUBLIC int qtk_block_param(const struct qtk_block *block, int i, struct qtk_param *param,
                                int64_t *fan_in);
@@ -352,9 +352,9 @@ struct qtk_adapter_ops {
 
   /* ---- planning ---- */
   /* Optional. Bytes that the instance will take of its own while it trains on sequences of
-   * `tokens`, besides parameters, their gradients and what `keep` asks for. Longer sequences
-   * take no less. */
-  size_t (*memory)(void *h, int64_t tokens);
+   * `tokens`, or while it only runs over them, besides parameters, their gradients and what `keep`
+   * asks for. Longer sequences take no less, and training no less than running. */
+  size_t (*memory)(void *h, int64_t tokens, int training);
 
   /* Optional. 1 if start reads qtk_source_rows and cannot do without: a plan then refuses a
    * job that has no unquantized model. */

@@ -39,7 +39,7 @@
   0x63f0f1dbu, \
   0xd13c1008u, \
   0x297d95b4u, \
-  0x5af131e1u, \
+  0x7394e168u, \
   0xb68a59c8u, \
   0x2caff2edu, \
   0x999284afu, \
@@ -77,7 +77,7 @@
   0x6df181e2u, \
   0xf9024447u, \
   0xa5ff695du, \
-  0x75057854u, \
+  0x86d511a2u, \
   0xa3bfe708u, \
   0x3ac550dcu, \
   0xe383b101u, \
