@@ -158,6 +158,7 @@ SH_TESTS = \
 	%D%/cli/5400-repair.sh \
 	%D%/cli/5410-teacher.sh \
 	%D%/cli/5420-limit.sh \
+	%D%/cli/5430-architectures.sh \
 	%D%/cli/5500-labels.sh \
 	%D%/cli/6000-sign.sh \
 	%D%/cli/9000-full-disk.sh \
@@ -200,6 +201,7 @@ LONG_TESTS = \
 	%D%/long/smollm2-own-integers.sh \
 	%D%/long/smollm2-perplexity.sh \
 	%D%/long/smollm2-quantize.sh \
+	%D%/long/smollm2-repair.sh \
 	%D%/long/smollm2-tuning.sh
 
 include tests/fuzz/local.mk
