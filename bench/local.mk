@@ -10,6 +10,7 @@ EXTRA_PROGRAMS += %D%/kernels
 %C%_kernels_LDADD = core/libqtk.la $(OPENBLAS_LIBS) -lm
 endif
 
+CLEANFILES += $(EXTRA_PROGRAMS)
 EXTRA_DIST += %D%/training.sh %D%/training.py %D%/side.sh %D%/side.py \
 	%D%/results/side.json \
 	%D%/results/smollm2-tuning.json
