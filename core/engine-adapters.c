@@ -6,6 +6,7 @@
 #include "core/device.h"
 #include "core/engine-inner.h"
 #include "core/error.h"
+#include "core/log.h"
 
 /* ---- claims -------------------------------------------------------------------------- */
 
@@ -65,6 +66,7 @@ static int adapters_add(struct qtk_engine *e, const struct qtk_attached *attache
   a->ops = attached->ops;
   a->options = attached->options;
   a->tuned = attached->tuned;
+  a->starts = attached->tuned == NULL && !attached->later;
   a->classes = attached->classes;
   a->on = !attached->off;
   if (attached->targets != NULL)
@@ -174,7 +176,7 @@ static int adapters_start(struct qtk_engine *e, struct engine_adapter *a, struct
   float *values;
   int rc;
 
-  if (a->tuned != NULL)
+  if (!a->starts)
     return QTK_OK;
   if (p->plugin == ENGINE_BASE)
     return qtk_engine_start_training(e, p);
@@ -233,17 +235,46 @@ static int adapters_add_param(struct qtk_engine *e, struct engine_adapter *a,
   return rc == QTK_OK ? adapters_start(e, a, &p) : rc;
 }
 
+static int adapters_count_params(struct engine_adapter *a)
+{
+  struct qtk_param param = {.learning_rate = 1.0};
+  int n = 0;
+
+  while (a->ops->params != NULL && a->ops->params(a->h, n, &param))
+    n++;
+  return n;
+}
+
+/* Those of the plugin. A start that compares with the unquantized model may take long. */
+static int adapters_make_own(struct qtk_engine *e, struct engine_adapter *a)
+{
+  int shows = !e->planned && a->starts && a->ops->unquantized != NULL &&
+              a->ops->unquantized(a->options);
+  struct qtk_param param = {.learning_rate = 1.0};
+  struct qtk_progress progress;
+  int rc = QTK_OK;
+
+  if (shows)
+    qtk_progress_begin(&progress, "start", (uint64_t)adapters_count_params(a), "parameters");
+  for (int i = 0; rc == QTK_OK && a->ops->params != NULL && a->ops->params(a->h, i, &param); i++) {
+    rc = adapters_add_param(e, a, &param, i, -1);
+    if (rc == QTK_OK && shows)
+      qtk_progress_step(&progress, (uint64_t)i + 1);
+    param = (struct qtk_param){.learning_rate = 1.0};
+  }
+  if (shows)
+    qtk_progress_end(&progress);
+  return rc;
+}
+
 static int adapters_make_params(struct qtk_engine *e, struct engine_adapter *a)
 {
   struct qtk_param param = {.learning_rate = 1.0};
-  int rc = QTK_OK;
+  int rc;
 
   if (a->ops->params != NULL && a->ops->bind == NULL)
     return qtk_error(QTK_EPLUGIN, "adapter %s has params and no bind", a->name);
-  for (int i = 0; rc == QTK_OK && a->ops->params != NULL && a->ops->params(a->h, i, &param); i++) {
-    rc = adapters_add_param(e, a, &param, i, -1);
-    param = (struct qtk_param){.learning_rate = 1.0};
-  }
+  rc = adapters_make_own(e, a);
   for (size_t i = 0; rc == QTK_OK && i < a->trained.length; i++) {
     rc = qtk_engine_describe_training(e, a, a->trained.data[i], &param);
     if (rc == QTK_OK)
@@ -271,7 +302,7 @@ int qtk_engine_attach(struct qtk_engine *e)
       rc = adapters_make_params(e, a);
     if (rc == QTK_OK)
       rc = qtk_engine_find_stacks(e, a);
-    if (rc == QTK_OK && a->tuned == NULL && !e->planned)
+    if (rc == QTK_OK && a->starts && !e->planned)
       rc = qtk_engine_changed(e, i, 0);
     if (rc != QTK_OK)
       return qtk_error_at(rc, "adapter %s", a->name);

@@ -45,6 +45,7 @@ struct engine_adapter {
   const void *options;
   struct qtk_pattern *targets; /* NULL: every tensor */
   const struct qtk_tuned *tuned; /* its values; or NULL */
+  int starts; /* they are what it begins with */
   int on; /* takes part */
   int attached;
   void *h; /* if attached */

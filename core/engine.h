@@ -19,6 +19,7 @@ struct qtk_attached {
   const char *targets; /* expression over canonical names, of tensors that it is offered; NULL: all */
   const char *origin, *note; /* as struct qtk_tuned has them, or NULL */
   const struct qtk_tuned *tuned; /* its values, in the place of a start; or NULL */
+  int later;                     /* its values will be put in after this: it does not start */
   int off;                       /* takes no part until qtk_engine_select puts it on */
   int64_t classes;               /* of a head for labels that is trained with it; 1: a value; 0: none */
 };

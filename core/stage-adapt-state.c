@@ -229,13 +229,29 @@ static int state_load_all(struct adaptation *a, const struct qtk_state_unit *uni
   return rc;
 }
 
-int qtk_adapt_restore(struct adaptation *a)
+/* NULL: there is none. */
+static int state_checkpoint(const struct adaptation *a, struct qtk_state_unit **unit)
 {
-  struct qtk_state_unit *unit = NULL;
   char name[STATE_NAME];
+  *unit = NULL;
   if (a->work->state == NULL)
     return QTK_OK;
-  int rc = qtk_state_get(a->work->state, state_name(a->stage, "train", name), &unit);
+  return qtk_state_get(a->work->state, state_name(a->stage, "train", name), unit);
+}
+
+int qtk_adapt_resumes(const struct adaptation *a, int *resumes)
+{
+  struct qtk_state_unit *unit;
+  int rc = state_checkpoint(a, &unit);
+  *resumes = unit != NULL;
+  qtk_unit_close(unit);
+  return rc;
+}
+
+int qtk_adapt_restore(struct adaptation *a)
+{
+  struct qtk_state_unit *unit;
+  int rc = state_checkpoint(a, &unit);
   if (rc != QTK_OK || unit == NULL)
     return rc;
   rc = qtk_course_read(&a->course, qtk_unit_text(unit));

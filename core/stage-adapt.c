@@ -85,11 +85,11 @@ static int adapt_source(struct adaptation *a)
 
 /* Where the adapter starts from what linears read in the unquantized model: windows of the text
  * that is learned from go through it. */
-static int adapt_inputs(struct adaptation *a, struct qtk_inputs **inputs)
+static int adapt_inputs(struct adaptation *a, int resumes, struct qtk_inputs **inputs)
 {
   struct qtk_model *model = a->work->source != NULL ? a->work->source : a->opened;
   const struct qtk_text text = adapt_text(a);
-  if (!a->plan->inputs)
+  if (!a->plan->inputs || resumes)
     return QTK_OK;
   qtk_model_account(model, "teacher");
   return qtk_inputs_open(a->work->ctx, model, &text, a->plan->training.length, inputs);
@@ -107,7 +107,9 @@ static int adapt_open(struct adaptation *a)
   struct qtk_inputs *inputs = NULL;
   while (qtk_model_tuned(a->work->model, a->adapter) != NULL)
     a->adapter++;
-  int rc = adapt_inputs(a, &inputs);
+  int rc = qtk_adapt_resumes(a, &attached.later);
+  if (rc == QTK_OK)
+    rc = adapt_inputs(a, attached.later, &inputs);
   from.arg = inputs;
   qtk_model_set_inputs(a->work->model, inputs != NULL ? &from : NULL);
   if (rc == QTK_OK)

@@ -90,6 +90,8 @@ int qtk_adapt_lessons_remove(struct qtk_work *work, size_t stage);
 
 /* A checkpoint: values, moments, the best values, the course. Without a state nothing. */
 int qtk_adapt_save(struct adaptation *a);
+/* Whether the state has a checkpoint to go on from. */
+int qtk_adapt_resumes(const struct adaptation *a, int *resumes);
 /* Goes on from a checkpoint, if the state has one. */
 int qtk_adapt_restore(struct adaptation *a);
 /* The values as they are now are the best ones; and back again. */
