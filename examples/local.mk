@@ -27,6 +27,7 @@ nobase_dist_pkgdata_DATA += \
 	%D%/papers/qlora.toml \
 	%D%/papers/qst.toml \
 	%D%/quickstart.toml \
+	%D%/repair.toml \
 	%D%/text/calibrate.txt \
 	%D%/text/evaluate.txt \
 	%D%/text/labels.jsonl \

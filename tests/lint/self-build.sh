@@ -4,8 +4,9 @@
 built=${QTK_BUILDDIR:-build}
 copy=$lint_tmp/copy
 build=$lint_tmp/build
-mkdir -p "$copy/tests" "$build/core/.libs" "$build/plugins/.libs"
+mkdir -p "$copy/tests" "$copy/build-aux" "$build/core/.libs" "$build/plugins/.libs"
 cp -R include core plugins man configure.ac Makefile.am "$copy"
+cp build-aux/contract.sh "$copy/build-aux"
 cp -R tests/lint "$copy/tests/lint"
 chmod -R u+w "$copy"
 ln -s "$built"/core/.libs/libqtk.so* "$build/core/.libs"
@@ -116,9 +117,9 @@ moves include/qtk/base.h 's/qtk_free(struct qtk_context \*ctx, /qtk_free(/' 'qtk
 # dist.sh
 if git --version >/dev/null 2>&1; then
   (cd "$copy" && git init -q . && git add -A)
-  printf 'dist-list:\n\t@echo include core plugins man tests configure.ac\n' >"$build/Makefile"
+  printf 'dist-list:\n\t@echo include core plugins man tests build-aux configure.ac\n' >"$build/Makefile"
   finds dist 'Makefile.am: in git, not in the tarball'
-  printf 'dist-list:\n\t@echo include core plugins man tests configure.ac Makefile.am\n' \
+  printf 'dist-list:\n\t@echo include core plugins man tests build-aux configure.ac Makefile.am\n' \
     >"$build/Makefile"
   passes dist
 fi

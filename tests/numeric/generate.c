@@ -12,12 +12,22 @@
 
 /* ---- allocations are counted ----------------------------------------------------------------- */
 
+static atomic_long allocations;
+/* Of the last one. */
+static atomic_size_t counted_bytes;
+static atomic_int counted_thread;
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define COUNTS 0
-static atomic_long allocations;
 #else
 #define COUNTS 1
-static atomic_long allocations;
+
+static void count(size_t n)
+{
+  allocations++;
+  counted_bytes = n;
+  counted_thread = gettid();
+}
 
 extern void *__libc_malloc(size_t n);
 extern void *__libc_calloc(size_t n, size_t size);
@@ -26,38 +36,38 @@ extern void *__libc_memalign(size_t align, size_t n);
 
 void *malloc(size_t n)
 {
-  allocations++;
+  count(n);
   return __libc_malloc(n);
 }
 
 void *calloc(size_t n, size_t size)
 {
-  allocations++;
+  count(n * size);
   return __libc_calloc(n, size);
 }
 
 void *realloc(void *p, size_t n)
 {
-  allocations++;
+  count(n);
   return __libc_realloc(p, n);
 }
 
 void *aligned_alloc(size_t align, size_t n)
 {
-  allocations++;
+  count(n);
   return __libc_memalign(align, n);
 }
 
 int posix_memalign(void **p, size_t align, size_t n)
 {
-  allocations++;
+  count(n);
   *p = __libc_memalign(align, n);
   return *p != NULL ? 0 : ENOMEM;
 }
 
 void *mmap(void *p, size_t n, int protection, int flags, int fd, off_t offset)
 {
-  allocations++;
+  count(n);
   return (void *)syscall(SYS_mmap, p, n, protection, flags, fd, offset);
 }
 #endif
@@ -278,6 +288,9 @@ static void check_allocations(struct fixture *f, const struct qtk_sample_options
   struct qtk_generated r;
   struct made made;
   test_must(run_once(f, &o, prompt, 16, 100, &made, &r), what);
+  if (made.last != made.second)
+    printf("# the last allocation, now or before: %zu bytes in thread %d of %d\n",
+           (size_t)counted_bytes, (int)counted_thread, (int)getpid());
   tap_ok(made.n == 100 && (made.second > 0) == COUNTS && made.last == made.second,
          "%s: %ld allocations from token 2 to token 100", what, made.last - made.second);
   qtk_ids_free(&(struct qtk_ids){.ids = prompt});
