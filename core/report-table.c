@@ -221,9 +221,11 @@ static void table_head(const json_t *report, struct qtk_str *out)
   if (json_is_object(machine)) {
     const char *backend = table_text(machine, "backend"); /* "" when nothing had to be computed */
     int64_t threads = table_int(machine, "threads");
-    qtk_str_printf(out, "machine  %s, %" PRId64 " thread%s%s%s %s\n",
-                   table_text(machine, "processor"), threads, threads == 1 ? "" : "s",
-                   *backend ? ", " : "", backend, table_text(machine, "instructions"));
+    qtk_str_printf(out, "machine  %s, %" PRId64 " thread%s", table_text(machine, "processor"),
+                   threads, threads == 1 ? "" : "s");
+    if (*backend)
+      qtk_str_printf(out, ", %s %s", backend, table_text(machine, "instructions"));
+    qtk_str_add(out, "\n");
   }
   if (out->length > 0)
     qtk_str_add(out, "\n");
