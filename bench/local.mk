@@ -12,7 +12,7 @@ endif
 
 CLEANFILES += $(EXTRA_PROGRAMS)
 EXTRA_DIST += %D%/training.sh %D%/training.py %D%/side.sh %D%/side.py \
-	%D%/results/side.json \
+	%D%/results/side.json %D%/results/smollm2-repair.json \
 	%D%/results/smollm2-tuning.json
 
 # Prints the speed of kernels; no figure of a busy machine is worth anything.
